@@ -1,0 +1,53 @@
+//! The transactional outbox for Postgres.
+//!
+//! An event is written in the same transaction as the change that it tells of. Either both are committed or neither
+//! is, and a relay brings what is committed to Redis Streams, each event once and in order.
+//!
+//! ```no_run
+//! # #[derive(serde::Serialize)] struct Placed { order: i64, total: i64 }
+//! # async fn place(db: &sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+//! use outbox::Event;
+//!
+//! let mut tx = db.begin().await?;
+//! sqlx::query("insert into orders (id, total) values (42, 1999)").execute(&mut *tx).await?;
+//!
+//! let event = Event::draft("orders", "order.placed")
+//!     .key("order-42")                           // events with equal keys keep their order
+//!     .json(&Placed { order: 42, total: 1999 })?; // everything is checked here, before the database sees it
+//! outbox::enqueue(&mut tx, &event).await?;
+//!
+//! tx.commit().await?;                            // now both are true; a rollback would have left neither
+//! # Ok(()) }
+//! ```
+//!
+//! | to | use |
+//! |---|---|
+//! | say what happened | [`Event`], [`Draft`] |
+//! | write it | [`enqueue`], [`enqueue_all`], and for what was scheduled [`cancel`] |
+//! | read it on the other side | [`Envelope`], [`EntryId`] |
+//! | make the tables | [`migrate`], [`migration_sql`] |
+//!
+//! **What is promised.** A rolled back transaction publishes nothing. A committed event reaches its stream once, under
+//! an entry number that equals its row's number, after every event of the same stream that had committed before it was
+//! written. An [`Event`] that repeats an `id` is not written twice, for as long as the first one is retained; one that
+//! repeats the `id` with other content is an error ([`Error::IdTaken`]).
+//!
+//! **What is not.** The crate sends nothing by itself, reads no environment, starts no task and installs no logger: the
+//! `relay` beside it does the sending.
+//!
+//! Tables are found by the connection's `search_path`; they may live in a schema of their own.
+
+mod envelope;
+mod error;
+mod event;
+mod json;
+mod producer;
+mod schema;
+#[cfg(feature = "trace")]
+mod trace;
+
+pub use envelope::{EntryId, Envelope, Malformed};
+pub use error::{Error, Result};
+pub use event::{Draft, EVENT_BYTES_MAX, Event};
+pub use producer::{Enqueued, cancel, enqueue, enqueue_all};
+pub use schema::{SCHEMA_VERSION, migrate, migration_sql};
