@@ -1,0 +1,326 @@
+//! The compare-and-set append: Redis takes a batch exactly after what it has, or not at all.
+//!
+//! One pipeline a batch: `MULTI, XADD ..., EXEC, WATCH, XINFO`. The `WATCH` and `XINFO` at its end open the next batch and
+//! cost no round trip: the top is read *under* the watch, so if it is the top we expect, and nobody has appended, trimmed
+//! or flushed since, `EXEC` runs; else it answers nil and nothing was sent. `MULTI` matters: in a bare pipeline entry 5
+//! can be refused for lack of memory and 6 be taken, and then 5 can never follow. `NOMKSTREAM` matters: a stream that
+//! vanished answers nil instead of beginning silently in the middle.
+//!
+//! The connection is ours alone and is never repaired: whatever breaks it, the next one starts by asking for the tops.
+
+use std::collections::HashMap;
+
+use outbox::{EntryId, Envelope};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, Pipeline, Value, cmd, pipe};
+
+use crate::config::Config;
+use crate::fault::{Error, Fault, Outage};
+use crate::lanes::Top;
+use crate::replies::{Appended, Transacted, as_error, read_top, read_transaction};
+
+/// Notices of dead letters are kept to about so many; the dead letters themselves lie in Postgres.
+const NOTICES_MAX: usize = 10_000;
+
+/// One entry on its way to a stream.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) id: EntryId,
+    pub(crate) envelope: &'a Envelope,
+}
+
+pub(crate) struct Appender {
+    connection: MultiplexedConnection,
+    /// The streams under watch, with the top that was read under it.
+    watched: HashMap<String, Top>,
+}
+
+impl Appender {
+    pub(crate) async fn connect(client: &redis::Client, config: &Config) -> Result<Self, Error> {
+        let settings = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.publish_timeout))
+            .set_response_timeout(Some(config.publish_timeout));
+        let connection =
+            client.get_multiplexed_async_connection_with_config(&settings).await.map_err(Outage::from)?;
+        let mut appender = Self { connection, watched: HashMap::new() };
+        appender.check().await?;
+        Ok(appender)
+    }
+
+    /// What no waiting will mend: a server too old, or one that throws streams away to make room.
+    async fn check(&mut self) -> Result<(), Error> {
+        let info: String = self.ask_one(cmd("INFO")).await?;
+        let field = |name: &str| {
+            info.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let version = field("redis_version");
+        if version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major < 7) {
+            return Err(Error::Unusable(format!("Redis {version} is too old: 7.0 or newer is needed")));
+        }
+        let policy = field("maxmemory_policy");
+        if policy.starts_with("allkeys") {
+            return Err(Error::Unusable(format!(
+                "Redis's maxmemory-policy is {policy}, which throws away whole streams when memory is short: set noeviction"
+            )));
+        }
+        if field("role") == "slave" {
+            return Err(Outage("this server is a read-only replica".to_owned()).into());
+        }
+        Ok(())
+    }
+
+    /// Reads tops, and watches nothing: a watch costs Redis more, the more there are.
+    pub(crate) async fn look(&mut self, streams: &[String]) -> Result<Vec<Top>, Outage> {
+        if streams.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut pipeline = pipe();
+        for stream in streams {
+            pipeline.cmd("XINFO").arg("STREAM").arg(stream);
+        }
+        self.send(&pipeline).await?.iter().map(read_top).collect()
+    }
+
+    /// Reads tops, and watches their streams from here on.
+    pub(crate) async fn tops(&mut self, streams: &[String]) -> Result<Vec<Top>, Outage> {
+        if streams.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut pipeline = pipe();
+        add_watch(&mut pipeline, streams.iter().map(String::as_str));
+        let replies = self.send(&pipeline).await?;
+        self.take_watch(streams.iter().map(String::as_str), &replies)
+    }
+
+    /// Reads one top, and watches nothing but its stream: a change to any other no longer breaks the next transaction.
+    pub(crate) async fn watch_only(&mut self, stream: &str) -> Result<(), Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("UNWATCH");
+        add_watch(&mut pipeline, [stream].into_iter());
+        let replies = self.send(&pipeline).await?;
+        self.watched.clear();
+        self.take_watch([stream].into_iter(), &replies[1..])?;
+        Ok(())
+    }
+
+    /// The top of a stream, if it is under watch.
+    pub(crate) fn watched(&self, stream: &str) -> Option<&Top> {
+        self.watched.get(stream)
+    }
+
+    /// Appends entries, in their order, if every watch on their streams still holds.
+    pub(crate) async fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+        let mut pipeline = Pipeline::with_capacity(entries.len() + 8);
+        pipeline.add_command(cmd("MULTI"));
+        let mut streams: Vec<&str> = Vec::new();
+        for entry in entries {
+            if streams.last() != Some(&entry.stream) {
+                streams.push(entry.stream);
+            }
+            let mut xadd = Cmd::with_capacity(18, entry.envelope.bytes() + entry.stream.len() + 128);
+            xadd.arg("XADD").arg(entry.stream).arg("NOMKSTREAM").arg(entry.id.to_string());
+            add_fields(&mut xadd, entry.envelope);
+            pipeline.add_command(xadd);
+        }
+        pipeline.add_command(cmd("EXEC"));
+        add_watch(&mut pipeline, streams.iter().copied());
+
+        let replies = self.send(&pipeline).await?;
+        let (transaction, rest) = replies.split_at(entries.len() + 2);
+        let appended = read_transaction(transaction);
+        self.watched.clear(); // EXEC ends every watch
+        self.take_watch(streams.into_iter(), rest)?;
+        appended
+    }
+
+    /// Raises a stream's top to a number that is given up, so that Redis itself refuses it to anyone who still holds it.
+    pub(crate) async fn fence(&mut self, stream: &str, id: EntryId) -> Result<Transacted, Outage> {
+        let mut xsetid = cmd("XSETID");
+        xsetid.arg(stream).arg(id.to_string());
+        self.transact(stream, vec![xsetid]).await
+    }
+
+    /// Makes a stream that is not there, with its groups where they were. `Broken`: someone else was quicker.
+    pub(crate) async fn make(
+        &mut self,
+        stream: &str,
+        start: EntryId,
+        groups: &[(String, EntryId)],
+    ) -> Result<Transacted, Outage> {
+        let create = |group: &str, at: EntryId| {
+            let mut xgroup = cmd("XGROUP");
+            xgroup.arg("CREATE").arg(stream).arg(group).arg(at.to_string()).arg("MKSTREAM");
+            xgroup
+        };
+        let mut commands: Vec<_> = groups.iter().map(|(group, at)| create(group, *at)).collect();
+        if groups.is_empty() {
+            // The only way to an empty stream leads through a group.
+            let mut destroy = cmd("XGROUP");
+            destroy.arg("DESTROY").arg(stream).arg("outbox:none");
+            commands.extend([create("outbox:none", start), destroy]);
+        }
+        let mut xsetid = cmd("XSETID");
+        xsetid.arg(stream).arg(start.to_string());
+        commands.push(xsetid);
+        self.transact(stream, commands).await
+    }
+
+    /// Gives a stream that was made anew by someone else the groups that it lacks.
+    pub(crate) async fn restore(&mut self, stream: &str, groups: &[(String, EntryId)]) -> Result<(), Outage> {
+        let mut pipeline = pipe();
+        for (group, at) in groups {
+            pipeline.cmd("XGROUP").arg("CREATE").arg(stream).arg(group).arg(at.to_string());
+        }
+        if groups.is_empty() {
+            return Ok(());
+        }
+        // A group that is there already stays as it is. Any other failure must not pass for success: a group that the next
+        // look does not find loses its saved position.
+        match self.send(&pipeline).await?.iter().filter_map(as_error).find(|fault| !fault.is_busy_group()) {
+            None => Ok(()),
+            Some(Fault::Outage(outage)) => Err(outage),
+            Some(fault) => Err(Outage(format!("the groups of {stream} cannot be put back: {fault:?}"))),
+        }
+    }
+
+    /// A stream's top, and for each number whether the entry is there (none: Redis does not say). In this order, so that
+    /// "below the top and not there" is an answer for good.
+    pub(crate) async fn look_up(
+        &mut self,
+        stream: &str,
+        ids: &[EntryId],
+    ) -> Result<(Top, Vec<Option<bool>>), Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("XINFO").arg("STREAM").arg(stream);
+        for id in ids {
+            pipeline.cmd("XRANGE").arg(stream).arg(id.to_string()).arg(id.to_string());
+        }
+        let replies = self.send(&pipeline).await?;
+        let there = replies[1..].iter().map(|reply| match (reply, as_error(reply)) {
+            (Value::Array(entries), _) => Ok(Some(!entries.is_empty())),
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            // No answer is not the answer "no".
+            _ => Ok(None),
+        });
+        Ok((read_top(&replies[0])?, there.collect::<Result<_, _>>()?))
+    }
+
+    /// How many entries each stream has; none where there is no such stream.
+    pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
+        if streams.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut pipeline = pipe();
+        for stream in streams {
+            pipeline.cmd("XLEN").arg(stream);
+        }
+        let length = |reply: &Value| match reply {
+            Value::Int(length) if *length > 0 => Some(*length),
+            _ => None,
+        };
+        Ok(self.send(&pipeline).await?.iter().map(length).collect())
+    }
+
+    /// Tells whoever listens on `<stream>:dead` of a dead letter. A notice: the dead letter itself lies in Postgres.
+    pub(crate) async fn notice(&mut self, entry: &Entry<'_>, reason: &str, attempts: i32) -> Result<(), Outage> {
+        let mut xadd = cmd("XADD");
+        xadd.arg(format!("{}:dead", entry.stream)).arg("MAXLEN").arg("~").arg(NOTICES_MAX).arg("*");
+        xadd.arg("seq").arg(entry.id.seq).arg("attempts").arg(attempts).arg("reason").arg(reason);
+        // Without the payload: it may be what was too large.
+        for (name, value) in entry.envelope.fields().filter(|(name, _)| !["data", "headers"].contains(name)) {
+            xadd.arg(name).arg(value.as_bytes());
+        }
+        let mut pipeline = pipe();
+        pipeline.add_command(xadd);
+        match self.send(&pipeline).await?.first() {
+            Some(Value::ServerError(error)) => match Fault::of(error) {
+                Fault::Outage(outage) => Err(outage),
+                fault => {
+                    tracing::warn!(stream = entry.stream, ?fault, "no notice of a dead letter could be given");
+                    Ok(())
+                }
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs commands on one watched stream.
+    async fn transact(&mut self, stream: &str, commands: Vec<Cmd>) -> Result<Transacted, Outage> {
+        let queued = commands.len();
+        let mut pipeline = pipe();
+        pipeline.add_command(cmd("MULTI"));
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        pipeline.add_command(cmd("EXEC"));
+        add_watch(&mut pipeline, [stream].into_iter());
+        let replies = self.send(&pipeline).await?;
+        let (transaction, rest) = replies.split_at(queued + 2);
+        self.watched.clear(); // EXEC ends every watch
+        self.take_watch([stream].into_iter(), rest)?;
+        // The reason stands with the command: among EXEC's answers, or where it was not even queued.
+        let (exec, before) = transaction.split_last().expect("it has at least MULTI and EXEC");
+        let faults = match exec {
+            Value::Nil => return Ok(Transacted::Broken),
+            Value::Array(results) => results.iter().find_map(as_error),
+            _ => before.iter().find_map(as_error).or_else(|| as_error(exec)),
+        };
+        match faults {
+            None => Ok(Transacted::Done),
+            Some(Fault::Outage(outage)) => Err(outage),
+            Some(Fault::Passed) => Ok(Transacted::Broken),
+            Some(Fault::Refusal(reason)) => Ok(Transacted::Refused(reason)),
+        }
+    }
+
+    async fn ask_one<T: redis::FromRedisValue>(&mut self, command: Cmd) -> Result<T, Outage> {
+        Ok(command.query_async(&mut self.connection).await?)
+    }
+
+    pub(crate) async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
+        let count = pipeline.len();
+        let replies = self.connection.req_packed_commands(pipeline, 0, count).await?;
+        if replies.len() == count {
+            Ok(replies)
+        } else {
+            Err(Outage(format!("{} replies to {count} commands", replies.len())))
+        }
+    }
+
+    /// Reads the replies to `add_watch`.
+    fn take_watch<'a>(
+        &mut self,
+        streams: impl Iterator<Item = &'a str>,
+        replies: &[Value],
+    ) -> Result<Vec<Top>, Outage> {
+        let tops = streams.zip(replies.chunks_exact(2)).map(|(stream, pair)| {
+            let top = match as_error(&pair[0]) {
+                Some(Fault::Outage(outage)) => return Err(outage),
+                Some(Fault::Refusal(reason)) => Top::Refused(reason),
+                Some(Fault::Passed) | None => read_top(&pair[1])?,
+            };
+            self.watched.insert(stream.to_owned(), top.clone());
+            Ok(top)
+        });
+        tops.collect()
+    }
+}
+
+fn add_fields(command: &mut Cmd, envelope: &Envelope) {
+    for (name, value) in envelope.fields() {
+        command.arg(name).arg(value.as_bytes());
+    }
+}
+
+/// One `WATCH` a stream, since one that names several is refused as a whole.
+fn add_watch<'a>(pipeline: &mut Pipeline, streams: impl Iterator<Item = &'a str>) {
+    for stream in streams {
+        pipeline.cmd("WATCH").arg(stream);
+        pipeline.cmd("XINFO").arg("STREAM").arg(stream);
+    }
+}

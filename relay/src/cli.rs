@@ -1,0 +1,389 @@
+//! The verbs, and what they print.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sqlx::Connection;
+
+use crate::complaint::{Usage, usage};
+use crate::config::{Config, Database};
+use crate::output::{Progress, age, print, print_json, table};
+use crate::store::dead::{self, DeadLetter, Filter};
+use crate::store::people;
+use crate::{Error, Relay, retention, store};
+
+/// Brings committed events from a Postgres outbox to Redis Streams, each once and in order.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Examples:
+  relay migrate                                        make the tables
+  relay run                                            relay until SIGTERM
+  relay status                                         how much waits, and since when
+  relay dead list --stream orders                      what could not be sent, and why
+  relay dead replay 0192f7c4-...                       send one of them again
+
+DATABASE_URL and REDIS_URL are read from the environment; every flag has such a variable (see `relay run --help`).
+Exit codes: 0 done, 1 failed, 64 wrong flags or settings."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// What is logged: off, error, warn, info, debug, trace, or a filter such as relay=debug
+    #[arg(long, env = "RELAY_LOG", global = true, default_value = "info", value_parser = log_filter, value_name = "FILTER")]
+    log: String,
+
+    /// How log lines look
+    #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Relay until SIGTERM or SIGINT, then finish the batch in hand and exit 0
+    Run(Box<Config>),
+
+    /// Make the outbox's tables, or bring them to this version
+    Migrate {
+        #[command(flatten)]
+        database: Database,
+
+        /// Print the SQL of a fresh schema instead, for those who run their own migrations
+        #[arg(long)]
+        print: bool,
+    },
+
+    /// How much waits in each stream, since when, and how far each group has come
+    Status {
+        #[command(flatten)]
+        database: Database,
+
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Who writes to the outbox and has not ended: later events wait for them, until they are overtaken
+    Blockers {
+        #[command(flatten)]
+        database: Database,
+
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Dead letters (the dead-letter queue): events that a person has to look at
+    #[command(subcommand)]
+    Dead(Dead),
+
+    /// Delete published rows that are older than the retention, now
+    Prune {
+        #[command(flatten)]
+        database: Database,
+
+        /// How old
+        #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = crate::config::duration)]
+        retention: Duration,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Dead {
+    /// List them, the newest first
+    List {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        which: Which,
+
+        /// At most so many
+        #[arg(long, default_value = "50", value_name = "ROWS")]
+        limit: u32,
+
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one with its payload, as JSON
+    Show {
+        #[command(flatten)]
+        database: Database,
+
+        /// The event's id
+        id: String,
+    },
+    /// Send them again, at the end of their stream
+    Replay(Change),
+    /// Forget them for good
+    Drop(Change),
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// Only of this stream
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
+
+    /// Only of this type
+    #[arg(long = "type", value_name = "NAME")]
+    r#type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Change {
+    #[command(flatten)]
+    database: Database,
+
+    /// The events' ids
+    #[arg(conflicts_with = "all")]
+    ids: Vec<String>,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// All of them
+    #[arg(long, conflicts_with_all = ["stream", "type"])]
+    all: bool,
+
+    /// Only say how many it would be
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs a verb.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.verb {
+        Verb::Run(config) => {
+            config.check().map_err(Usage)?;
+            trace(&cli.log, cli.log_format);
+            Relay::run(*config, asked_to_stop()).await?;
+        }
+        Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
+        Verb::Migrate { database, print: false } => {
+            let options = database.options().map_err(Usage)?;
+            let mut db = sqlx::PgConnection::connect_with(&options).await.map_err(Error::Postgres)?;
+            let (before, now) = (outbox::migrate(&mut db, &database.schema).await?, outbox::SCHEMA_VERSION);
+            let schema = &database.schema;
+            print(&if before == now {
+                format!("schema {schema:?} has version {now} already\n")
+            } else {
+                format!("schema {schema:?} went from version {before} to {now}\n")
+            });
+        }
+        Verb::Status { database, json } => status(&database, json).await?,
+        Verb::Blockers { database, json } => blockers(&database, json).await?,
+        Verb::Dead(verb) => return dead_letters(verb).await,
+        Verb::Prune { retention, .. } if retention.is_zero() => {
+            return Err(usage(
+                "--retention (RELAY_RETENTION) is 0, which keeps rows for ever; say how old, such as 1h",
+            ));
+        }
+        Verb::Prune { database, retention } => {
+            let mut db = connect(&database).await?;
+            let mut progress = Progress::new("deleted");
+            let deleted = retention::prune(&mut db, retention, |deleted| progress.show(deleted)).await?;
+            progress.clear();
+            print(&format!("deleted {deleted} published rows\n"));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
+    let mut db = connect(database).await?;
+    let (relay, streams, groups) =
+        (people::relay(&mut db).await?, people::streams(&mut db).await?, people::groups(&mut db).await?);
+    if json {
+        return print_json(&serde_json::json!({ "relay": relay, "streams": streams, "groups": groups }));
+    }
+    let mut text = match &relay.holder {
+        Some(holder) => format!("relay {holder} works; "),
+        None => "no relay works; ".to_owned(),
+    };
+    write!(text, "everything is final up to number {} (the newest is {})", relay.frontier, relay.last)?;
+    text.push_str(if relay.overtaken > 0 {
+        "; slow transactions were overtaken, see `relay blockers`\n\n"
+    } else {
+        "\n\n"
+    });
+    let mut rows = vec![["stream", "unsent", "oldest", "held", "dead", "sent up to", "last sent"].map(str::to_owned)];
+    rows.extend(streams.into_iter().map(|s| {
+        let (oldest, sent_at) = (s.oldest_unsent_seconds.map_or("-".into(), age), s.sent_at.unwrap_or("-".into()));
+        let [unsent, held, dead, sent_seq] = [s.unsent, s.held, s.dead, s.sent_seq].map(|n| n.to_string());
+        [s.stream, unsent, oldest, held, dead, sent_seq, sent_at]
+    }));
+    text.push_str(&table(&rows));
+    if !groups.is_empty() {
+        let mut rows = vec![["stream", "group", "delivered", "settled", "pending", "consumers"].map(str::to_owned)];
+        rows.extend(groups.into_iter().map(|g| {
+            let [delivered, settled] = [g.delivered_seq, g.settled_seq].map(|n| n.to_string());
+            [g.stream, g.name, delivered, settled, g.pending.to_string(), g.consumers.to_string()]
+        }));
+        text.push('\n');
+        text.push_str(&table(&rows));
+    }
+    print(&text);
+    Ok(())
+}
+
+async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
+    let blockers = people::blockers(&mut connect(database).await?).await?;
+    if json {
+        return print_json(&blockers);
+    }
+    if blockers.is_empty() {
+        print("nobody is writing to the outbox\n");
+        return Ok(());
+    }
+    let mut rows = vec![["pid", "application", "client", "state", "open for"].map(str::to_owned)];
+    rows.extend(blockers.into_iter().map(|b| {
+        let pid = b.pid.map_or("-".into(), |pid| pid.to_string());
+        [pid, b.application, b.client, b.state, b.open_seconds.map_or("-".into(), age)]
+    }));
+    print(&table(&rows));
+    Ok(())
+}
+
+async fn dead_letters(verb: Dead) -> anyhow::Result<ExitCode> {
+    match verb {
+        Dead::List { database, which, limit, json } => {
+            let filter = Filter { ids: vec![], stream: which.stream, r#type: which.r#type };
+            let letters = dead::list(&mut connect(&database).await?, &filter, i64::from(limit), false).await?;
+            if json {
+                print_json(&letters)?;
+            } else if letters.is_empty() {
+                print("no dead letters\n");
+            } else {
+                let mut rows = vec![["id", "stream", "type", "attempts", "since", "why"].map(str::to_owned)];
+                let row = |d: DeadLetter| [d.id, d.stream, d.r#type, d.attempts.to_string(), d.dead_at, d.last_error];
+                rows.extend(letters.into_iter().map(row));
+                print(&table(&rows));
+            }
+        }
+        Dead::Show { database, id } => {
+            let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
+            match dead::list(&mut connect(&database).await?, &filter, 1, true).await?.into_iter().next() {
+                Some(letter) => print_json(&letter)?,
+                None => {
+                    eprintln!("relay: there is no dead letter with the id {id:?}");
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+        }
+        Dead::Replay(change) => return change_dead(change, Deed::Replay).await,
+        Dead::Drop(change) => return change_dead(change, Deed::Drop).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is done to dead letters.
+#[derive(Debug, Clone, Copy)]
+enum Deed {
+    Replay,
+    Drop,
+}
+
+async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
+    // To name nothing must not mean everything.
+    if change.ids.is_empty() && change.which.stream.is_none() && change.which.r#type.is_none() && !change.all {
+        return Err(usage(
+            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type or --all",
+        ));
+    }
+    let filter = Filter { ids: change.ids, stream: change.which.stream, r#type: change.which.r#type };
+    let mut db = connect(&change.database).await?;
+    let letters = |count: i64| if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") };
+    let (count, sentence) = if change.dry_run {
+        let count = dead::count(&mut db, &filter).await?;
+        let would = match deed {
+            Deed::Replay => "would go to the end of their streams",
+            Deed::Drop => "would be dropped",
+        };
+        (count, format!("{} {would}\n", letters(count)))
+    } else {
+        match deed {
+            Deed::Replay => {
+                let count = dead::replay(&mut db, &filter).await?;
+                (count, format!("{} sent to the end of their streams\n", letters(count)))
+            }
+            Deed::Drop => {
+                let count = dead::drop(&mut db, &filter).await?;
+                (count, format!("{} dropped\n", letters(count)))
+            }
+        }
+    };
+    print(&sentence);
+    // Who names events and hits none should notice.
+    let missed = !filter.ids.is_empty() && count == 0;
+    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A connection for a verb that needs the tables to be there and of our version.
+async fn connect(database: &Database) -> anyhow::Result<sqlx::PgConnection> {
+    database.options().map_err(Usage)?;
+    let mut db = database.connect().await?;
+    store::tables(&mut db, &database.schema).await?;
+    Ok(db)
+}
+
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn trace(filter: &str, format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::new(filter);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+/// A single word that is no level would be a module that nobody has, and silence.
+fn log_filter(text: &str) -> Result<String, String> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = !text.contains(['=', ',', ':']);
+    if word && !levels.contains(&text.to_lowercase().as_str()) {
+        return Err(format!("a level is one of {}", levels.join(", ")));
+    }
+    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_run_has_a_variable() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("a verb");
+        for argument in run.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            assert!(argument.get_env().is_some(), "{argument}");
+        }
+    }
+}

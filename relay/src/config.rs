@@ -1,0 +1,295 @@
+//! One struct: a field is a flag, an environment variable, a default and a line of `--help`. Everything is checked before
+//! anything connects.
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Args;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::Error;
+
+/// A value that must not be seen: a URL with credentials.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself, for the one who connects with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// Where the outbox lies.
+#[derive(Debug, Clone, Args)]
+pub struct Database {
+    /// Postgres, as postgres://user:password@host:5432/database?sslmode=verify-full
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<Secret>,
+
+    /// The schema that holds the outbox's tables
+    #[arg(long, env = "RELAY_SCHEMA", default_value = "public", value_name = "NAME")]
+    pub schema: String,
+}
+
+/// Everything that `relay run` needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub database: Database,
+
+    /// Redis, as redis://user:password@host:6379/0, or rediss:// for TLS
+    #[arg(
+        long,
+        env = "REDIS_URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379",
+        value_name = "URL"
+    )]
+    pub redis_url: Secret,
+
+    /// A PEM file with the certificate authority of a rediss:// server (else the public ones)
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// Rows that are read and sent at once
+    #[arg(long, env = "RELAY_BATCH_ROWS_MAX", default_value = "1000", value_name = "ROWS")]
+    pub batch_rows_max: NonZeroU16,
+
+    /// Bytes that are read and sent at once
+    #[arg(long, env = "RELAY_BATCH_BYTES_MAX", default_value = "8388608", value_name = "BYTES")]
+    pub batch_bytes_max: NonZeroU32,
+
+    /// A larger event is a dead letter at once
+    #[arg(long, env = "RELAY_EVENT_BYTES_MAX", default_value = "1048576", value_name = "BYTES")]
+    pub event_bytes_max: NonZeroU32,
+
+    /// Refusals after which an event is a dead letter. Outages never count
+    #[arg(long, env = "RELAY_ATTEMPTS_MAX", default_value = "5", value_name = "TIMES")]
+    pub attempts_max: NonZeroU16,
+
+    /// The wait after a first refusal; it doubles with each further one
+    #[arg(long, env = "RELAY_RETRY_DELAY_MIN", default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub retry_delay_min: Duration,
+
+    /// The longest wait after a refusal
+    #[arg(long, env = "RELAY_RETRY_DELAY_MAX", default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub retry_delay_max: Duration,
+
+    /// How often to look while events come in
+    #[arg(long, env = "RELAY_POLL_INTERVAL", default_value = "2ms", value_parser = duration, value_name = "DURATION")]
+    pub poll_interval: Duration,
+
+    /// Without an event for so long the relay sleeps, and the next insert wakes it
+    #[arg(long, env = "RELAY_SLEEP_AFTER", default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub sleep_after: Duration,
+
+    /// How often to look while asleep, in case nobody rings (make it short behind PgBouncer's transaction pooling)
+    #[arg(long, env = "RELAY_SLEEP_POLL_INTERVAL", default_value = "1s", value_parser = duration, value_name = "DURATION")]
+    pub sleep_poll_interval: Duration,
+
+    /// How long later events wait for a transaction that wrote to the outbox and stays open
+    #[arg(long, env = "RELAY_OVERTAKE_AFTER", default_value = "2s", value_parser = duration, value_name = "DURATION")]
+    pub overtake_after: Duration,
+
+    /// How long published rows are kept. It is also how far back a lost Redis can be rebuilt. 0 keeps them for ever
+    #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = duration, value_name = "DURATION")]
+    pub retention: Duration,
+
+    /// How often positions are written down for views and dashboards
+    #[arg(long, env = "RELAY_REPORT_INTERVAL", default_value = "250ms", value_parser = duration, value_name = "DURATION")]
+    pub report_interval: Duration,
+
+    /// Redis has so long to answer before it counts as away
+    #[arg(long, env = "RELAY_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "DURATION")]
+    pub publish_timeout: Duration,
+
+    /// Postgres has so long to let a turn end before it counts as away
+    #[arg(long, env = "RELAY_TURN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub turn_timeout: Duration,
+
+    /// Of several relays one works and the others rest, until it has been silent for so long. 0: all work (safe, but
+    /// they only get in each other's way)
+    #[arg(long, env = "RELAY_LEASE", default_value = "3s", value_parser = duration, value_name = "DURATION")]
+    pub lease: Duration,
+}
+
+impl Config {
+    /// What is wrong with the settings taken together, in one sentence.
+    pub fn check(&self) -> Result<(), Error> {
+        self.database.options()?;
+        self.redis()?;
+        let named = |flag: &str| format!("{flag} (RELAY_{})", flag[2..].replace('-', "_").to_uppercase());
+        let positive = [
+            ("--retry-delay-min", self.retry_delay_min),
+            ("--poll-interval", self.poll_interval),
+            ("--sleep-poll-interval", self.sleep_poll_interval),
+            ("--publish-timeout", self.publish_timeout),
+            ("--report-interval", self.report_interval),
+        ];
+        if let Some((flag, _)) = positive.iter().find(|(_, duration)| duration.is_zero()) {
+            return Err(Error::Unusable(format!("{} must not be 0", named(flag))));
+        }
+        let rules = [
+            (
+                self.retry_delay_min <= self.retry_delay_max,
+                "--retry-delay-min",
+                "is longer than",
+                "--retry-delay-max",
+            ),
+            (self.turn_timeout > self.publish_timeout, "--turn-timeout", "is not longer than", "--publish-timeout"),
+            (
+                self.event_bytes_max <= self.batch_bytes_max,
+                "--event-bytes-max",
+                "is larger than",
+                "--batch-bytes-max",
+            ),
+            (
+                self.lease.is_zero() || self.lease >= self.report_interval * 4,
+                "--lease",
+                "is neither 0 nor at least four times",
+                "--report-interval",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, one, is, other)) => Err(Error::Unusable(format!("{} {is} {}", named(one), named(other)))),
+            None => Ok(()),
+        }
+    }
+
+    /// A client that has not connected yet.
+    pub(crate) fn redis(&self) -> Result<redis::Client, Error> {
+        let bad = |why: &str| Error::Unusable(format!("--redis-url (REDIS_URL) {why}"));
+        let url = self.redis_url.reveal();
+        let Some((scheme, _)) = url.split_once("://") else {
+            return Err(bad("is not a URL, such as redis://127.0.0.1:6379"));
+        };
+        if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
+            return Err(bad("must begin with redis://, rediss:// or unix://"));
+        }
+        // The library's own message may quote the URL, and with it the password.
+        match &self.redis_ca_file {
+            None => redis::Client::open(url).map_err(|_| bad("cannot be read")),
+            Some(file) => {
+                let pem = std::fs::read(file).map_err(|error| {
+                    Error::Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
+                })?;
+                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
+                redis::Client::build_with_tls(url, certificates).map_err(|_| {
+                    bad("and --redis-ca-file do not go together: a PEM file and a rediss:// URL are needed")
+                })
+            }
+        }
+    }
+}
+
+impl Database {
+    /// How to connect; checked, not connected.
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, Error> {
+        let bad = |why: &str| Error::Unusable(format!("--database-url (DATABASE_URL) {why}"));
+        let url = self.database_url.as_ref().ok_or_else(|| bad("is not set"))?.reveal();
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err(bad("must begin with postgres://"));
+        }
+        if self.schema.is_empty() {
+            return Err(Error::Unusable("--schema (RELAY_SCHEMA) is empty".to_owned()));
+        }
+        let options = PgConnectOptions::from_str(url).map_err(|_| bad("cannot be read"))?;
+        Ok(options.application_name("relay").disable_statement_logging())
+    }
+
+    /// A connection that finds the outbox's tables.
+    pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
+        let mut db = PgConnection::connect_with(&self.options()?).await?;
+        // The plans we need never change, and statistics gathered while the table was empty must not talk Postgres out
+        // of them. A row that somebody keeps locked must not stop every lane.
+        sqlx::query(
+            "select set_config('search_path', quote_ident($1), false), set_config('enable_seqscan', 'off', false),
+                    set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),
+                    set_config('lock_timeout', '5s', false), set_config('row_security', 'off', false),
+                    set_config('default_transaction_isolation', 'read committed', false)",
+        )
+        .bind(&self.schema)
+        .execute(&mut db)
+        .await?;
+        Ok(db)
+    }
+}
+
+/// `300ms`, `2s`, `24h`, `7d`, or `0`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if text.trim() == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let span: jiff::Span = text.parse().map_err(|_| "a duration is a number and a unit, such as 300ms, 2s or 24h")?;
+    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
+    Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    fn config(flags: &[&str]) -> Config {
+        let base = ["relay", "--database-url", "postgres://me:hunter2@localhost/db"];
+        Line::try_parse_from(base.iter().chain(flags)).expect("flags").config
+    }
+
+    fn complaint(flags: &[&str]) -> String {
+        config(flags).check().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_sound() {
+        config(&[]).check().expect("sound");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_in_one_sentence() {
+        assert_eq!(
+            complaint(&["--retry-delay-min", "2m"]),
+            "--retry-delay-min (RELAY_RETRY_DELAY_MIN) is longer than --retry-delay-max (RELAY_RETRY_DELAY_MAX)"
+        );
+        assert!(complaint(&["--redis-url", "http://x"]).contains("REDIS_URL"));
+        assert!(complaint(&["--redis-ca-file", "/nowhere.pem"]).contains("/nowhere.pem"));
+    }
+
+    #[test]
+    fn no_credential_is_ever_shown() {
+        let config = config(&["--redis-url", "redis://me:hunter2@localhost:notaport"]);
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!config.check().expect_err("bad port").to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn durations_are_a_number_and_a_unit() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert!(duration("5").is_err() && duration("-2s").is_err() && duration("soon").is_err());
+    }
+}

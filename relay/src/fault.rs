@@ -1,0 +1,136 @@
+//! What can go wrong, and whose fault it is: everybody's (an outage: wait, count nothing) or this event's or lane's (a
+//! refusal: count an attempt).
+
+use redis::ServerError;
+
+/// Why the relay stopped or paused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting or a store is not as it must be. Waiting will not help: a person has to act.
+    #[error("{0}")]
+    Unusable(String),
+    /// Postgres is away or failed.
+    #[error("Postgres: {0}")]
+    Postgres(#[from] sqlx::Error),
+    /// Redis is away or takes nothing.
+    #[error(transparent)]
+    Redis(#[from] Outage),
+}
+
+/// Redis is away, or takes nothing from anyone. No event is to blame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Redis: {0}")]
+pub struct Outage(pub String);
+
+impl From<redis::RedisError> for Outage {
+    fn from(error: redis::RedisError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What an error reply of Redis means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Everybody's: pause.
+    Outage(Outage),
+    /// This stream's or this event's: count it.
+    Refusal(String),
+    /// The number is not newer than the stream's newest: another relay has sent it, or fenced it off.
+    Passed,
+}
+
+/// Codes by which a server says that it cannot serve anyone just now.
+const OUTAGES: [&str; 17] = [
+    "OOM",
+    "LOADING",
+    "READONLY",
+    "MISCONF",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "MOVED",
+    "ASK",
+    "NOAUTH",
+    "WRONGPASS",
+    "UNKILLABLE",
+    "CROSSSLOT",
+    "NOPROTO",
+    "DENIED",
+];
+
+impl Fault {
+    /// A group that is to be made is there already.
+    pub(crate) fn is_busy_group(&self) -> bool {
+        matches!(self, Self::Refusal(reason) if reason.starts_with("BUSYGROUP"))
+    }
+
+    /// Sorts an error reply. What is not known to be everybody's fault is the event's: it is counted, and a person sees
+    /// it, instead of stopping every lane for ever.
+    pub(crate) fn of(error: &ServerError) -> Self {
+        let details = error.details().unwrap_or_default();
+        let sentence = format!("{} {details}", error.code()).trim().to_owned();
+        if OUTAGES.contains(&error.code()) {
+            return Self::Outage(Outage(sentence));
+        }
+        // A user who may not XADD at all is a matter of rights; one who may not touch this key is this lane's matter.
+        if error.code() == "NOPERM" && details.contains("to run the") {
+            return Self::Outage(Outage(format!("{sentence} (the relay's Redis user lacks a right)")));
+        }
+        if details.contains("smaller than the target stream top item") {
+            return Self::Passed;
+        }
+        Self::Refusal(sentence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(reply: &str) -> Fault {
+        let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).expect("a reply");
+        let redis::Value::ServerError(error) = value else { panic!("{value:?} is no error") };
+        Fault::of(&error)
+    }
+
+    #[test]
+    fn what_hits_everyone_is_an_outage() {
+        for reply in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "READONLY You can't write against a read only replica.",
+            "LOADING Redis is loading the dataset in memory",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            "CLUSTERDOWN The cluster is down",
+            "NOREPLICAS Not enough good replicas to write.",
+            "NOAUTH Authentication required.",
+            "BUSY Redis is busy running a script.",
+            "NOPERM this user has no permissions to run the 'xadd' command",
+        ] {
+            assert!(matches!(fault(reply), Fault::Outage(_)), "{reply}");
+        }
+    }
+
+    #[test]
+    fn what_hits_one_stream_is_a_refusal() {
+        for reply in [
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "NOPERM this user has no permissions to access one of the keys used as arguments",
+            "ERR something nobody has seen before",
+        ] {
+            assert!(matches!(fault(reply), Fault::Refusal(_)), "{reply}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_redis_has_passed_is_no_failure() {
+        for reply in [
+            "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+            "ERR The ID specified in XSETID is smaller than the target stream top item",
+        ] {
+            assert_eq!(fault(reply), Fault::Passed, "{reply}");
+        }
+    }
+}

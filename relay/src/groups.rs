@@ -1,0 +1,83 @@
+//! Where the consumer groups of a stream are, so that they can be put back there when Redis loses them.
+
+use outbox::EntryId;
+use redis::{Value, pipe};
+
+use crate::append::Appender;
+use crate::fault::Outage;
+use crate::replies::{field, text};
+
+/// A consumer group as Redis has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) stream: String,
+    pub(crate) name: String,
+    pub(crate) delivered: EntryId,
+    /// Everything up to here is done.
+    pub(crate) settled: EntryId,
+    pub(crate) pending: u64,
+    pub(crate) consumers: u64,
+}
+
+impl Appender {
+    /// The groups of these streams, and the streams that answered: of the others nothing is known.
+    pub(crate) async fn groups(&mut self, streams: &[String]) -> Result<(Vec<Group>, Vec<String>), Outage> {
+        let mut pipeline = pipe();
+        for stream in streams {
+            pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
+        }
+        let replies = if streams.is_empty() { vec![] } else { self.send(&pipeline).await? };
+        let (mut groups, mut answered) = (vec![], vec![]);
+        for (stream, reply) in streams.iter().zip(&replies) {
+            if let Value::Array(found) = reply {
+                // A name that Postgres cannot store is nobody's name to keep.
+                let groups_found = found.iter().filter_map(|group| read_group(stream, group));
+                groups.extend(groups_found.filter(|group| !group.name.contains('\0')));
+                answered.push(stream.clone());
+            }
+        }
+        self.settle_positions(&mut groups).await?;
+        Ok((groups, answered))
+    }
+
+    /// A group is settled below its oldest pending entry. Asked second: what was settled in between only makes the
+    /// position older than it is.
+    async fn settle_positions(&mut self, groups: &mut [Group]) -> Result<(), Outage> {
+        let mut busy: Vec<&mut Group> = groups.iter_mut().filter(|group| group.pending > 0).collect();
+        if busy.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = pipe();
+        for group in &busy {
+            pipeline.cmd("XPENDING").arg(&group.stream).arg(&group.name);
+        }
+        for (group, reply) in busy.iter_mut().zip(self.send(&pipeline).await?) {
+            let Value::Array(summary) = reply else {
+                group.settled = EntryId { generation: group.delivered.generation, seq: 0 }; // unknown: from the beginning
+                continue;
+            };
+            let oldest = summary.get(1).and_then(text).and_then(|id| id.parse::<EntryId>().ok());
+            if let Some(oldest) = oldest {
+                let below = EntryId { seq: oldest.seq.saturating_sub(1), ..oldest };
+                group.settled = below.min(group.settled);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_group(stream: &str, group: &Value) -> Option<Group> {
+    let number = |name| match field(group, name) {
+        Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
+        _ => 0,
+    };
+    let delivered = field(group, "last-delivered-id").and_then(text)?.parse().ok()?;
+    Some(Group {
+        stream: stream.to_owned(),
+        name: field(group, "name").and_then(text)?.to_owned(),
+        delivered,
+        settled: delivered,
+        pending: number("pending"),
+        consumers: number("consumers"),
+    })
+}

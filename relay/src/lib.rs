@@ -1,0 +1,54 @@
+//! The relay: brings committed events from a Postgres outbox to Redis Streams, each once and in order.
+//!
+//! One idea carries it: **the number of the row is the number of the entry.** Row 42 becomes entry `1-42`. Redis refuses
+//! an entry that is not newer than its newest, so nothing can be published twice; and the newest entry says how far
+//! publishing has come, so nothing is written back for a published event. The stream is the cursor.
+//!
+//! A [`Relay`] makes four moves, over and over:
+//!
+//! | move | file | question it answers |
+//! |---|---|---|
+//! | frontier | `frontier` | up to which number can nothing new appear? |
+//! | read | `lanes`, `store` | which rows of each stream come next? |
+//! | append | `send`, `append`, `replies` | does Redis take them, exactly after what it has? |
+//! | report | `keep`, `groups`, `store` | what should people see? |
+//!
+//! Around them: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
+//! without polling), `retention` (what was sent long ago). When something is not as expected: `heed` (what a look at Redis
+//! brings to light), `fault` (whose fault it is), `rebuild` (Redis lost something), `hold` and `release` (rows that must
+//! wait, and when their numbers may be given up).
+
+mod append;
+mod batch;
+mod cli;
+mod complaint;
+mod config;
+mod connection;
+mod doorbell;
+mod fault;
+mod frontier;
+mod groups;
+mod heed;
+mod hold;
+mod keep;
+mod lanes;
+mod output;
+mod rebuild;
+mod relay;
+mod release;
+mod replies;
+mod retention;
+mod run;
+mod schedule;
+mod send;
+mod store;
+
+pub use cli::{Cli, run};
+pub use complaint::{complain, explain};
+pub use config::{Config, Database, Secret};
+pub use fault::Error;
+pub use frontier::{Frontier, Mark, Overtaking};
+pub use relay::{Relay, Tick};
+
+/// The number of a row, and of its entry.
+pub type Seq = i64;

@@ -1,0 +1,212 @@
+//! The engine's turn: frontier, read, append, report.
+
+use std::num::NonZeroU16;
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::connection::Redis;
+use crate::fault::Error;
+use crate::frontier::{Frontier, Mark};
+use crate::lanes::Lanes;
+use crate::schedule::{Budget, Schedule};
+use crate::{Seq, store};
+
+/// While batches are full the frontier is looked at only so often: it is far ahead anyway.
+const LOOK_EVERY_WHILE_BUSY: Duration = Duration::from_millis(50);
+/// New streams are looked for at most so often, and for at most a fifth of the time.
+const DISCOVER_EVERY: Duration = Duration::from_millis(20);
+/// Each overtaking is a commit of its own. It too may take at most a fifth of the time.
+const OVERTAKE_EVERY: Duration = Duration::from_millis(100);
+
+/// What one turn of the engine came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tick {
+    /// So many entries were appended.
+    Sent(usize),
+    /// There was nothing to send.
+    Idle,
+    /// Redis is away or takes nothing; tried again after this time.
+    Paused(Duration),
+    /// Another relay works. Looked at again after this time.
+    Resting(Duration),
+}
+
+/// A relay that is connected to its Postgres, and to its Redis whenever that is there.
+pub struct Relay {
+    pub(crate) config: Config,
+    /// Who we are in the lease: unique to this relay.
+    pub(crate) holder: String,
+    /// For what must happen in order, and be durable when it is done.
+    pub(crate) db: PgConnection,
+    /// For what is written for people: a crash may lose the last of it.
+    pub(crate) reports: PgConnection,
+    pub(crate) redis: Redis,
+    pub(crate) frontier: Frontier,
+    pub(crate) mark: Mark,
+    looked_at: Option<Instant>,
+    look_cost: Duration,
+    pub(crate) lanes: Lanes,
+    /// The frontier up to which every stream is known.
+    pub(crate) discovered: Option<Seq>,
+    discovering: Budget,
+    overtaking: Budget,
+    /// The batch that was read while the one before was being appended.
+    pub(crate) ahead: Option<Batch>,
+    /// The last batch was full: there is more to send at once.
+    pub(crate) behind: bool,
+    /// Rows to read at once: fewer while others keep changing our streams.
+    pub(crate) rows_max: NonZeroU16,
+    pub(crate) schedule: Schedule,
+}
+
+pub(crate) fn new_holder() -> String {
+    format!("{}-{}", std::process::id(), uuid::Uuid::now_v7().simple())
+}
+
+impl Relay {
+    /// Connects to Postgres and checks that everything there is as it must be. Redis may be away.
+    pub async fn connect(config: Config) -> Result<Self, Error> {
+        Self::connect_as(new_holder(), config).await
+    }
+
+    pub(crate) async fn connect_as(holder: String, config: Config) -> Result<Self, Error> {
+        config.check()?;
+        let redis = Redis::new(&config)?;
+        let mut db = config.database.connect().await?;
+        sqlx::query("set synchronous_commit = on").execute(&mut db).await?;
+        store::check(&mut db, &config.database.schema).await?;
+        let mut reports = config.database.connect().await?;
+        sqlx::query("set synchronous_commit = off").execute(&mut reports).await?;
+        let frontier = store::frontier(&mut db).await?;
+        Ok(Self {
+            holder,
+            redis,
+            frontier: Frontier::at_least(frontier),
+            mark: Mark { last: frontier, writers: Default::default() },
+            looked_at: None,
+            look_cost: Duration::ZERO,
+            lanes: Lanes::default(),
+            discovered: None,
+            discovering: Budget::at_most_every(DISCOVER_EVERY),
+            overtaking: Budget::at_most_every(OVERTAKE_EVERY),
+            ahead: None,
+            behind: false,
+            rows_max: config.batch_rows_max,
+            schedule: Schedule::default(),
+            db,
+            reports,
+            config,
+        })
+    }
+
+    /// One turn. `Err` is Postgres's; after it, connect anew.
+    pub async fn tick(&mut self) -> Result<Tick, Error> {
+        let now = Instant::now();
+        if let Some(rest) = self.rests(now).await? {
+            self.forget_redis();
+            return Ok(Tick::Resting(rest));
+        }
+        self.look(now).await?;
+        match self.move_on(now).await {
+            Err(Error::Redis(outage)) => {
+                self.forget_redis();
+                Ok(Tick::Paused(self.redis.lose(&outage, self.config.lease, now)))
+            }
+            other => other,
+        }
+    }
+
+    async fn move_on(&mut self, now: Instant) -> Result<Tick, Error> {
+        if self.redis.meet(&self.config, now).await? {
+            self.forget_redis();
+        }
+        self.discover(now).await?;
+        self.ask_lanes(now).await?;
+        let batch = match self.ahead.take().filter(|batch| batch.fits(&self.lanes)) {
+            Some(batch) => batch,
+            None => self.read().await?,
+        };
+        let sent = self.append(batch, now).await?;
+        self.keep(now).await?;
+        self.redis.works();
+        Ok(if sent > 0 { Tick::Sent(sent) } else { Tick::Idle })
+    }
+
+    /// What was known of Redis holds no longer.
+    fn forget_redis(&mut self) {
+        self.ahead = None;
+        self.lanes.forget();
+    }
+
+    /// Looks how far the past is final, and goes past writers that stay open for too long.
+    async fn look(&mut self, now: Instant) -> Result<(), Error> {
+        let pause = if self.ahead.is_some() { LOOK_EVERY_WHILE_BUSY } else { self.look_pause() };
+        if self.looked_at.is_some_and(|at| now.duration_since(at) < pause) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        self.mark = store::mark(&mut self.db).await?;
+        self.looked_at = Some(now);
+        // Smoothed: one slow answer must not make the relay sluggish.
+        self.look_cost = (self.look_cost * 7 + begun.elapsed()) / 8;
+        self.frontier.observe(&self.mark, now);
+
+        if self.overtaking.is_time(now)
+            && let Some(overtaking) = self.frontier.overtakable(now, self.config.overtake_after)
+        {
+            tracing::debug!(?overtaking, "going past transactions that stay open; see `relay blockers`");
+            store::overtake(&mut self.db, &overtaking).await?;
+            self.frontier.overtake(&overtaking);
+            self.overtaking.done(now);
+            self.schedule.overtaken_at(now);
+        }
+        Ok(())
+    }
+
+    /// The next turn looks, however short ago the last look was.
+    pub(crate) fn look_again(&mut self) {
+        self.looked_at = None;
+    }
+
+    /// Four times what a look costs, so that looking takes at most a fifth of the time.
+    pub(crate) fn look_pause(&self) -> Duration {
+        self.look_cost * 4
+    }
+
+    /// Finds streams that are new since the frontier moved.
+    async fn discover(&mut self, now: Instant) -> Result<(), Error> {
+        if self.discovered == Some(self.frontier.at()) || !self.discovering.is_time(now) {
+            return Ok(());
+        }
+        self.discovered = Some(self.frontier.at());
+        for checkpoint in store::checkpoints(&mut self.db).await? {
+            self.lanes.add(&checkpoint);
+        }
+        self.discovering.done(now);
+        Ok(())
+    }
+
+    /// The next rows of every lane that flows, or an empty batch when there are none below the frontier.
+    async fn read(&mut self) -> Result<Batch, Error> {
+        let upto = self.frontier.at();
+        let lanes: Vec<_> = self.lanes.ready().into_iter().filter(|(_, cursor)| *cursor < upto).collect();
+        if lanes.is_empty() {
+            return Ok(Batch { lanes, rows: vec![], more: false, upto });
+        }
+        let (rows, more) =
+            store::rows(&mut self.db, &lanes, upto, self.rows_max, self.config.batch_bytes_max).await?;
+        self.fit(rows.len(), more);
+        Ok(Batch { lanes, rows, more, upto })
+    }
+
+    /// Events so large that fewer than wanted filled a batch: the next read asks for no more than fitted, as Postgres's
+    /// further rows would be thrown away.
+    pub(crate) fn fit(&mut self, rows: usize, more: bool) {
+        if more && rows < usize::from(self.rows_max.get()) {
+            self.rows_max = u16::try_from(rows).ok().and_then(NonZeroU16::new).unwrap_or(self.rows_max);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What people ask: how does it stand, and who is in the way?
+
+use serde::Serialize;
+use sqlx::{FromRow, PgConnection};
+
+type Result<T> = std::result::Result<T, sqlx::Error>;
+
+/// One stream, as `relay status` shows it.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct StreamStatus {
+    pub(crate) stream: String,
+    pub(crate) unsent: i64,
+    pub(crate) oldest_unsent_seconds: Option<f64>,
+    pub(crate) held: i64,
+    pub(crate) dead: i64,
+    pub(crate) sent_seq: i64,
+    pub(crate) sent_at: Option<String>,
+}
+
+/// One group of a stream.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct GroupStatus {
+    pub(crate) stream: String,
+    pub(crate) name: String,
+    pub(crate) delivered_seq: i64,
+    pub(crate) settled_seq: i64,
+    pub(crate) pending: i64,
+    pub(crate) consumers: i64,
+}
+
+/// The relay itself.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct RelayStatus {
+    /// Who holds the lease, if anyone does.
+    pub(crate) holder: Option<String>,
+    pub(crate) frontier: i64,
+    /// The newest number that was given out.
+    pub(crate) last: i64,
+    pub(crate) overtaken: i64,
+}
+
+/// A transaction that writes to the outbox and has not ended.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct Blocker {
+    pub(crate) pid: Option<i32>,
+    pub(crate) application: String,
+    pub(crate) client: String,
+    pub(crate) state: String,
+    pub(crate) open_seconds: Option<f64>,
+}
+
+pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
+    sqlx::query_as(
+        "select case when lease_until > clock_timestamp() then holder end as holder, frontier,
+                (select case when is_called then last_value else 0 end from outbox_seq_seq) as last,
+                (select count(*) from outbox_overtaken) as overtaken
+           from outbox_relay",
+    )
+    .fetch_one(db)
+    .await
+}
+
+pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> {
+    sqlx::query_as(
+        "select stream, unsent, extract(epoch from oldest_age)::float8 as oldest_unsent_seconds, held, dead, sent_seq,
+                to_char(sent_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as sent_at
+           from outbox_backlog order by stream",
+    )
+    .fetch_all(db)
+    .await
+}
+
+pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
+    sqlx::query_as(
+        "select stream, name, delivered_seq, settled_seq, pending, consumers from outbox_group order by stream, name",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Who writes to the outbox and has not ended, the oldest first. Statements are not shown: they may hold payloads. Of
+/// other users' sessions Postgres shows only the pid, unless the asker may read all statistics.
+pub(crate) async fn blockers(db: &mut PgConnection) -> Result<Vec<Blocker>> {
+    sqlx::query_as(
+        "select l.pid,
+                coalesce(a.application_name, 'prepared transaction ' || p.gid, '') as application,
+                case when l.pid is null then coalesce(p.owner, '')
+                     when a.state is null then 'hidden'
+                     else coalesce(host(a.client_addr), 'local') end as client,
+                case when l.pid is null then 'prepared' else coalesce(a.state, 'hidden') end as state,
+                extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 as open_seconds
+           from (select distinct pid, virtualtransaction from pg_locks
+                  where locktype = 'relation' and relation = 'outbox'::regclass and mode = 'RowExclusiveLock' and granted
+                    and database = (select oid from pg_database where datname = current_database())) l
+           left join pg_stat_activity a on a.pid = l.pid
+           left join pg_locks x on l.pid is null and x.virtualtransaction = l.virtualtransaction
+                               and x.locktype = 'transactionid'
+           left join pg_prepared_xacts p on p.transaction = x.transactionid
+          order by open_seconds desc nulls last",
+    )
+    .fetch_all(db)
+    .await
+}

@@ -1,0 +1,68 @@
+//! Deleting what was published long ago.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+
+use super::{Number, Result, numbers};
+
+/// Streams with published rows older than this, and the number up to which they may be deleted.
+///
+/// Numbers that were overtaken and are not decided yet hold it back: what appears among them may still be unsent.
+pub(crate) async fn prunable(db: &mut PgConnection, older_than: Duration) -> Result<Vec<Number>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select s.stream, least(old.last_seq, undecided.lowest - 1)
+           from outbox_stream s
+           join (select stream, max(last_seq) as last_seq from outbox_receipt
+                  where published_at < now() - $1 * interval '1 microsecond' group by stream) old on old.stream = s.stream
+          cross join (select min(lower(missing)) as lowest from outbox_overtaken) undecided
+          where least(old.last_seq, undecided.lowest - 1) > s.pruned_seq",
+    )
+    .bind(i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await?;
+    Ok(numbers(rows))
+}
+
+/// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all.
+pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    // The stream's row is the lock: of two prunes one leaves it to the other, and a loss is written down before or after.
+    let free: Option<(i64, i64)> =
+        sqlx::query_as("select pruned_seq, sent_seq from outbox_stream where stream = $1 for update skip locked")
+            .bind(&upto.stream)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some((pruned_seq, sent_seq)) = free else { return Ok(0) };
+    let last = upto.seq.min(sent_seq);
+    let (found, reached): (i64, Option<i64>) = sqlx::query_as(
+        "with old as (
+             select seq from outbox
+              where stream = $1 and seq > $2 and seq <= $3 and due_at is null
+              order by seq
+              limit $4
+         ), gone as (
+             delete from outbox o using old where o.stream = $1 and o.seq = old.seq and o.due_at is null
+         )
+         select count(*), max(seq) from old",
+    )
+    .bind(&upto.stream)
+    .bind(pruned_seq)
+    .bind(last)
+    .bind(rows_max)
+    .fetch_one(&mut *tx)
+    .await?;
+    let reached = if found < rows_max { last } else { reached.unwrap_or(last) };
+    sqlx::query("update outbox_stream set pruned_seq = greatest(pruned_seq, $2) where stream = $1")
+        .bind(&upto.stream)
+        .bind(reached)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("delete from outbox_receipt where stream = $1 and last_seq <= $2")
+        .bind(&upto.stream)
+        .bind(reached)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(found)
+}
