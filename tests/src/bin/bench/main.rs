@@ -1,0 +1,76 @@
+//! `./dev bench`: the figures that this project promises, measured beside their limits in the same run.
+//!
+//! | section | file |
+//! |---|---|
+//! | how fast a backlog goes | `drain`, beside `limits` and `baseline` |
+//! | whether that depends on what else is there | `history` |
+//! | commit to readable | `latency` |
+//! | what producers pay | `enqueue`, `producers` |
+//! | what the relay uses | `footprint` |
+//!
+//! Everything runs on private servers (`ground`), with the relay as the process that users run.
+
+mod baseline;
+mod drain;
+mod enqueue;
+mod footprint;
+mod ground;
+mod history;
+mod latency;
+mod limits;
+mod machine;
+mod options;
+mod process;
+mod producers;
+mod progress;
+mod samples;
+mod slow_disk;
+mod table;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use crate::ground::Ground;
+use crate::machine::Machine;
+use crate::options::{Name, Options};
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if cfg!(debug_assertions) {
+        eprintln!("bench: this is a debug build, its figures mean nothing (./dev bench makes a release build)");
+    }
+    let _slow_disk = slow_disk::enter();
+    // One thread, as in the relay: the limit and the baseline are measured in here.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // An interrupted run ends here and not at once, so that no relay outlives it.
+        tokio::select! {
+            result = measure(&options) => result,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        }
+    })
+}
+
+async fn measure(options: &Options) -> Result<()> {
+    progress::show("starting servers");
+    let mut ground = Ground::new().await?;
+    let machine = Machine::look_at(&mut ground).await?;
+    let mut sections = vec![];
+    for name in options.sections() {
+        sections.push(match name {
+            Name::Drain => drain::section(&mut ground, options).await?,
+            Name::History => history::section(&mut ground, options).await?,
+            Name::Latency => latency::section(&mut ground, options).await?,
+            Name::Enqueue => enqueue::section(&mut ground, options).await?,
+            Name::Producers => producers::section(options).await?,
+            Name::Footprint => footprint::section(&mut ground, options).await?,
+        });
+    }
+    progress::clear();
+    print!("{}", table::print(&machine.line(), &sections));
+    if let Some(file) = &options.json {
+        let text = serde_json::to_string_pretty(&table::json(&machine.json(), &sections))?;
+        std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The test harness: real servers, a wire that can fail, real processes, and one way to wait.
+//!
+//! - [`Postgres`] and [`Redis`]: private servers of one test, gone when the test is gone
+//! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
+//! - [`Child`]: a program under test, with its output and its signals
+//! - [`eventually`]: waits for a fact, with one deadline for everything
+//! - [`Stage`]: both servers with the outbox's tables, and a relay between them
+//!
+//! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
+
+mod chance;
+mod eventually;
+mod load;
+mod process;
+mod proxy;
+mod servers;
+mod stage;
+mod steps;
+
+pub use chance::Chance;
+pub use eventually::{Fact, deadline, eventually};
+pub use load::{Load, assert_bore, until_progress};
+pub use process::{Child, Signal, binary};
+pub use proxy::{Halt, Proxy, Side};
+pub use servers::{Postgres, Redis};
+pub use stage::{Stage, config, entries, settle};
+pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

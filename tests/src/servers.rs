@@ -1,0 +1,10 @@
+//! Private servers: each test has its own, on a free port of loopback, in a folder of its own.
+
+mod keeper;
+pub(crate) mod port;
+mod postgres;
+mod programs;
+mod redis;
+
+pub use postgres::Postgres;
+pub use redis::Redis;

@@ -1,0 +1,164 @@
+//! The map of the house, read from the sources: who may know whom, and where what may stand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A file of the workspace: its path from the root, and its code without comments.
+struct Source {
+    path: String,
+    code: String,
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every Rust file below a folder, or the one file.
+fn sources(below: &str) -> Vec<Source> {
+    let mut found = vec![];
+    let mut open = vec![root().join(below)];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("readable").map(|entry| entry.expect("readable").path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let code = fs::read_to_string(&path).expect("readable");
+            let path = path.strip_prefix(root()).expect("below the root").display().to_string();
+            found.push(Source { path, code: without_comments(&code) });
+        }
+    }
+    assert!(!found.is_empty(), "there are no sources in {below}");
+    found
+}
+
+/// Good enough for this house: comments stand on lines of their own, or after two spaces or code.
+fn without_comments(code: &str) -> String {
+    let line = |line: &str| match line.find("// ") {
+        _ if line.trim_start().starts_with("//") => String::new(),
+        Some(at) if !line[..at].ends_with(':') => line[..at].to_owned(),
+        _ => line.to_owned(),
+    };
+    code.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether code says a word, as a whole.
+fn says(code: &str, word: &str) -> bool {
+    let part_of_a_word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(part_of_a_word) && !after.is_some_and(part_of_a_word)
+    })
+}
+
+fn nobody_says(word: &str, among: &[&str]) {
+    let sayers: Vec<_> =
+        among.iter().flat_map(|below| sources(below)).filter(|source| says(&source.code, word)).collect();
+    let sayers: Vec<_> = sayers.iter().map(|source| &source.path).collect();
+    assert!(sayers.is_empty(), "{word} has no place in {sayers:?}");
+}
+
+#[test]
+fn the_library_knows_neither_the_relay_nor_the_tests() {
+    for word in ["relay", "outbox_tests"] {
+        nobody_says(word, &["outbox/src"]);
+    }
+    nobody_says("redis", &["outbox/src"]);
+    for name in ["relay", "redis", "outbox-tests"] {
+        assert!(!depends_on("outbox", name), "{name}");
+    }
+}
+
+/// Whether a crate's manifest has a line for another one.
+fn depends_on(this: &str, other: &str) -> bool {
+    read(&format!("{this}/Cargo.toml"))
+        .lines()
+        .any(|line| line.strip_prefix(other).is_some_and(|rest| rest.starts_with(['.', ' ', '='])))
+}
+
+#[test]
+fn the_relay_knows_no_tests() {
+    nobody_says("outbox_tests", &["relay/src"]);
+    assert!(depends_on("relay", "outbox") && !depends_on("relay", "outbox-tests"));
+}
+
+#[test]
+fn what_is_about_postgres_knows_no_redis() {
+    nobody_says(
+        "redis",
+        &["relay/src/frontier.rs", "relay/src/hold.rs", "relay/src/store", "relay/src/retention.rs"],
+    );
+}
+
+#[test]
+fn what_is_about_redis_knows_no_postgres() {
+    nobody_says("sqlx", &["relay/src/append.rs", "relay/src/lanes.rs", "relay/src/rebuild.rs", "relay/src/hold.rs"]);
+}
+
+/// Where statements may stand, and how many: none given is any number.
+const STATEMENTS: [(&str, Option<usize>); 5] = [
+    ("outbox/src/producer.rs", None),
+    ("outbox/src/schema.rs", None),
+    ("relay/src/store/", None),
+    ("relay/src/config.rs", Some(1)),
+    ("relay/src/relay.rs", Some(2)),
+];
+
+#[test]
+fn statements_stand_where_one_looks_for_them() {
+    for source in sources("outbox/src").iter().chain(&sources("relay/src")) {
+        let calls = ["query", "query_as", "query_scalar", "query_with", "raw_sql"];
+        let count: usize = calls.iter().map(|call| source.code.matches(&format!("sqlx::{call}(")).count()).sum();
+        let imported = calls.iter().any(|call| says(&source.code, &format!("use sqlx::{call}")));
+        let place = STATEMENTS.iter().find(|(place, _)| source.path.starts_with(place));
+        match place {
+            None => assert!(count == 0 && !imported, "{} has {count} statements", source.path),
+            Some((_, Some(count_max))) => assert_eq!(count, *count_max, "{}", source.path),
+            Some((_, None)) => {}
+        }
+    }
+    assert!(read("relay/src/config.rs").contains("set_config('search_path'"));
+    assert_eq!(read("relay/src/relay.rs").matches("\"set synchronous_commit = ").count(), 2, "one a connection");
+}
+
+#[test]
+fn nothing_is_unfinished_unchecked_or_passed_over() {
+    // In two halves, so that this file does not say them.
+    for (first, second) in [("un", "safe"), ("to", "do!"), ("unimpl", "emented!"), ("db", "g!")] {
+        nobody_says(&format!("{first}{second}"), &["outbox", "relay", "tests"]);
+    }
+    let passed_over = format!("#[{}", "ignore");
+    for source in ["outbox", "relay", "tests"].iter().flat_map(|below| sources(below)) {
+        assert!(!source.code.contains(&passed_over), "{} passes a test over", source.path);
+    }
+}
+
+/// A promise is linked as `tests/tests/outage.rs: redis_away_costs_no_attempt`.
+#[test]
+fn every_promise_is_linked_to_a_test_that_exists() {
+    let page = read("docs/guarantees.md");
+    let links: Vec<(&str, &str)> =
+        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs: ")).collect();
+    assert!(!links.is_empty(), "no promise is linked to its test");
+    let missing: Vec<_> = links
+        .into_iter()
+        .filter(|(file, test)| {
+            let code = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+            let test = test.trim();
+            let at = code.find(&format!("fn {test}("));
+            // Its attribute stands close above it.
+            !at.is_some_and(|at| code[..at].lines().rev().take(6).any(|line| line.contains("test")))
+        })
+        .collect();
+    assert!(missing.is_empty(), "these tests do not exist: {missing:#?}");
+}
+
+/// Its place in the lock file would forbid an application every newer rusqlite, even if it is never compiled.
+#[test]
+fn the_lock_file_has_no_sqlite() {
+    let lock = read("Cargo.lock");
+    assert!(lock.contains("name = \"sqlx-postgres\"") && !lock.contains("sqlite"));
+}

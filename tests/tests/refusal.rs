@@ -1,0 +1,220 @@
+//! What one stream alone is refused for holds up no other, and is counted.
+
+use std::time::{Duration, Instant};
+
+use outbox_tests::{Child, Proxy, Stage, attempts, config, eventually, tick, until_arrived};
+use relay::Relay;
+
+/// A refusal is tried again at once.
+const IMPATIENT: [&str; 6] = ["--retry-delay-min", "1ms", "--retry-delay-max", "1ms", "--attempts-max", "10000"];
+
+#[tokio::test]
+async fn a_key_of_the_wrong_type_holds_up_its_own_stream_only() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    stage.redis.command(&["SET", "wrong", "in the way"]).await;
+    stage.enqueue_many("wrong", 10).await;
+    stage.enqueue_many("right", 10).await;
+    stage.until_entries(&mut relay, "right", 10).await;
+    eventually("some attempts", async || {
+        tick(&mut relay).await;
+        attempts(&stage).await >= 3
+    })
+    .await;
+    let blamed: Vec<(String, String)> = sqlx::query_as("select id, last_error from outbox where attempts > 0")
+        .fetch_all(&stage.pool)
+        .await
+        .expect("Postgres is there");
+    assert_eq!(blamed.len(), 1, "only the first one is tried: {blamed:?}");
+    assert!(blamed[0].0 == "wrong-0" && blamed[0].1.contains("WRONGTYPE"), "{blamed:?}");
+
+    let counted = attempts(&stage).await;
+    stage.redis.command(&["DEL", "wrong"]).await;
+    until_arrived(&stage, &mut relay, &["wrong", "right"]).await;
+    assert_eq!(stage.assert_whole(&["wrong", "right"]).await, 20);
+    let kept: i32 = stage.ask("select attempts from outbox where id = 'wrong-0'").await;
+    assert!(i64::from(kept) >= counted, "what was counted stays on the row");
+}
+
+#[tokio::test]
+async fn after_attempts_max_an_event_is_a_dead_letter_with_its_reason_and_a_notice() {
+    let stage = Stage::set().await;
+    let flags = ["--retry-delay-min", "1ms", "--retry-delay-max", "1ms", "--attempts-max", "3"];
+    let mut relay = stage.relay(&flags).await;
+    stage.redis.command(&["SET", "s", "in the way"]).await;
+    let seq = stage.enqueue("s", "poor").await;
+    eventually("the event to be a dead letter", async || {
+        tick(&mut relay).await;
+        stage.ask::<i64>("select count(*) from outbox where dead_at is not null").await == 1
+    })
+    .await;
+    let (attempts, why): (i32, String) =
+        sqlx::query_as("select attempts, last_error from outbox").fetch_one(&stage.pool).await.expect("one row");
+    assert!(attempts == 3 && why.contains("WRONGTYPE"), "{attempts} attempts, {why}");
+
+    let notices: Vec<(String, Vec<(String, String)>)> = redis::cmd("XRANGE")
+        .arg(&["s:dead", "-", "+"])
+        .query_async(&mut stage.redis.connection().await)
+        .await
+        .expect("a notice was given");
+    let [(_, fields)] = &notices[..] else { panic!("one notice: {notices:?}") };
+    let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+    assert_eq!(field("id"), Some("poor"));
+    assert_eq!(field("seq"), Some(&*seq.to_string()));
+    assert_eq!(field("attempts"), Some("3"));
+    assert_eq!(field("reason"), Some(&*why));
+
+    stage.redis.command(&["DEL", "s"]).await;
+    stage.enqueue("s", "next").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    assert_eq!(stage.ids("s").await, ["next"]);
+}
+
+#[tokio::test]
+async fn a_missing_right_to_one_stream_holds_up_that_stream_only() {
+    let stage = Stage::set().await;
+    stage.redis.command(&["ACL", "SETUSER", "narrow", "on", ">secret", "+@all", "~open*"]).await;
+    let url = format!("redis://narrow:secret@127.0.0.1:{}/", stage.redis.port());
+    let flags = [&["--lease", "0"], &IMPATIENT[..]].concat();
+    let mut relay = Relay::connect(config(&stage.database_url, &url, &flags)).await.expect("Postgres is there");
+    stage.enqueue_many("closed", 10).await;
+    stage.enqueue_many("open-1", 10).await;
+    stage.enqueue_many("open-2", 10).await;
+    stage.until_entries(&mut relay, "open-1", 10).await;
+    stage.until_entries(&mut relay, "open-2", 10).await;
+    eventually("an attempt", async || {
+        tick(&mut relay).await;
+        attempts(&stage).await > 0
+    })
+    .await;
+    let blamed: Vec<String> = sqlx::query_scalar("select id from outbox where attempts > 0")
+        .fetch_all(&stage.pool)
+        .await
+        .expect("Postgres is there");
+    assert_eq!(blamed, ["closed-0"]);
+
+    stage.redis.command(&["ACL", "SETUSER", "narrow", "~closed"]).await;
+    until_arrived(&stage, &mut relay, &["closed", "open-1", "open-2"]).await;
+    assert_eq!(stage.assert_whole(&["closed", "open-1", "open-2"]).await, 30);
+}
+
+#[tokio::test]
+async fn a_refused_stream_with_an_event_that_fell_due_does_not_keep_the_relay_busy() {
+    let stage = Stage::set().await;
+    let wire = Proxy::to(stage.postgres.port()).await;
+    stage.redis.command(&["SET", "s", "in the way"]).await;
+    stage.sql("select outbox_enqueue('s', 't', '1', id => 'due', due_at => '2020-01-01')").await;
+    let mut run = stage.command(&["run", "--sleep-after", "50ms"]);
+    run.env("DATABASE_URL", stage.database_url_over(&wire));
+    let relay = Child::spawn(run);
+    relay.saw("Redis refuses a stream").await;
+    let asleep = "select last_value > extract(epoch from clock_timestamp()) from outbox_doorbell";
+    eventually("the relay to sleep", async || stage.ask::<bool>(asleep).await).await;
+    // Not a wait for a fact, but the time over which its work is measured.
+    let (begun, before) = (Instant::now(), wire.turns());
+    eventually("a second to pass", async || begun.elapsed() >= Duration::from_secs(1)).await;
+    let turns = wire.turns() - before;
+    assert!(turns < 200, "{turns} questions to Postgres in a second of sleep");
+}
+
+/// An event that fell due on one stream while another gets events, or has them.
+async fn due_event_leaves_beside(backlog: usize) {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--batch-rows-max", "10"]).await;
+    stage.enqueue("quiet", "before").await;
+    until_arrived(&stage, &mut relay, &["quiet"]).await;
+    stage.enqueue_many("busy", backlog).await;
+    stage.sql("select outbox_enqueue('quiet', 't', '1', id => 'due', due_at => '2020-01-01')").await;
+    let mut n = 0;
+    eventually("the event to leave", async || {
+        // An append a turn or so, whatever the relay does besides.
+        stage.enqueue("busy", &format!("busy-later-{n}")).await;
+        n += 1;
+        tick(&mut relay).await;
+        stage.length("quiet").await == 2
+    })
+    .await;
+    assert!(backlog == 0 || stage.length("busy").await < backlog, "there was no need to wait for the other stream");
+}
+
+#[tokio::test]
+async fn what_fell_due_leaves_while_another_stream_gets_events() {
+    due_event_leaves_beside(0).await;
+}
+
+#[tokio::test]
+async fn what_fell_due_leaves_while_another_stream_has_a_backlog() {
+    due_event_leaves_beside(20_000).await;
+}
+
+// ---- numbers that are not ours
+
+/// The statement that the reason of a refusal gives.
+async fn remedy(stage: &Stage) -> String {
+    let why: String = stage.ask("select last_error from outbox where attempts > 0").await;
+    let (_, statement) = why.split_once("run: ").unwrap_or_else(|| panic!("no remedy in {why:?}"));
+    statement.to_owned()
+}
+
+async fn until_blamed(stage: &Stage, relay: &mut Relay) {
+    eventually("a refusal", async || {
+        tick(relay).await;
+        attempts(stage).await > 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_foreign_stream_is_refused_with_a_remedy_that_works() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    stage.redis.command(&["XADD", "s", "*", "their", "field"]).await;
+    stage.enqueue_many("s", 10).await;
+    stage.enqueue_many("other", 10).await;
+    stage.until_entries(&mut relay, "other", 10).await;
+    until_blamed(&stage, &mut relay).await;
+    assert_eq!(stage.length("s").await, 1, "nothing is mixed into a foreign stream");
+
+    let remedy = remedy(&stage).await;
+    stage.sql(&remedy).await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    stage.until_entries(&mut relay, "s", 11).await;
+    stage.redis.command(&["XTRIM", "s", "MAXLEN", "10"]).await;
+    let entries = stage.entries("s").await;
+    let generation: i64 = stage.ask("select generation from outbox_stream where stream = 's'").await;
+    assert!(generation > 1 && remedy.contains(&generation.to_string()), "{remedy}");
+    assert!(entries.iter().all(|(number, _)| number.generation == generation.unsigned_abs()));
+    assert_eq!(stage.ids("s").await, (0..10).map(|n| format!("s-{n}")).collect::<Vec<_>>());
+
+    stage.enqueue("s", "later").await;
+    stage.until_entries(&mut relay, "s", 11).await;
+}
+
+#[tokio::test]
+async fn a_number_that_postgres_never_gave_out_is_refused_and_not_skipped() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    stage.enqueue("s", "before").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    stage.redis.command(&["XADD", "s", "1-1000", "their", "field"]).await;
+    for n in 0..5 {
+        stage.enqueue("s", &format!("event-{n}")).await;
+    }
+    until_blamed(&stage, &mut relay).await;
+    assert_eq!(stage.length("s").await, 2, "nothing is sent");
+    assert_eq!(stage.ask::<String>("select id from outbox where attempts > 0").await, "event-0");
+
+    stage.sql(&remedy(&stage).await).await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    eventually("the events to arrive", async || {
+        tick(&mut relay).await;
+        let range: Vec<(String, Vec<(String, String)>)> = redis::cmd("XRANGE")
+            .arg(&["s", "2-0", "+"])
+            .query_async(&mut stage.redis.connection().await)
+            .await
+            .expect("the stream is there");
+        let ids = range.iter().flat_map(|(_, fields)| fields).filter(|(name, _)| name == "id").map(|(_, id)| id);
+        ids.filter(|id| id.starts_with("event-")).eq(["event-0", "event-1", "event-2", "event-3", "event-4"])
+    })
+    .await;
+}
