@@ -8,7 +8,7 @@
 //!
 //! The connection is ours alone and is never repaired: whatever breaks it, the next one starts by asking for the tops.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use outbox::{EntryId, Envelope};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -136,6 +136,38 @@ impl Appender {
         self.watched.clear(); // EXEC ends every watch
         self.take_watch(streams.into_iter(), rest)?;
         appended
+    }
+
+    /// Appends entries, in their order, where others keep breaking the watch: a script compares and appends in one go. It
+    /// costs Redis more, and nobody can come between.
+    pub(crate) async fn append_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+        let streams: Vec<&str> = entries.iter().map(|entry| entry.stream).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut script = cmd("EVAL");
+        script.arg(include_str!("append.lua")).arg(streams.len()).arg(&streams);
+        for stream in &streams {
+            match self.watched.get(*stream) {
+                Some(Top::At(top)) => script.arg(top.to_string()),
+                _ => return Ok(Appended::None),
+            };
+        }
+        for entry in entries {
+            let nth = streams.binary_search(&entry.stream).expect("every entry's stream is among them");
+            script.arg(nth + 1).arg(entry.id.to_string()).arg(entry.envelope.fields().count() * 2);
+            add_fields(&mut script, entry.envelope);
+        }
+        let mut pipeline = pipe();
+        pipeline.add_command(script);
+        pipeline.cmd("UNWATCH"); // what we changed ourselves breaks our watch, too
+        add_watch(&mut pipeline, streams.iter().copied());
+        let replies = self.send(&pipeline).await?;
+        self.watched.clear();
+        self.take_watch(streams.into_iter(), &replies[2..])?;
+        match (&replies[0], as_error(&replies[0])) {
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            (Value::Int(1), _) => Ok(Appended::All),
+            // Whatever it did is seen by the tops.
+            _ => Ok(Appended::None),
+        }
     }
 
     /// Raises a stream's top to a number that is given up, so that Redis itself refuses it to anyone who still holds it.

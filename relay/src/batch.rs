@@ -1,7 +1,5 @@
 //! Rows on their way from one store to the other.
 
-use std::num::NonZeroU16;
-
 use outbox::EntryId;
 
 use crate::Seq;
@@ -23,16 +21,6 @@ impl Batch {
     /// Whether every lane still flows, and stands where it was read on from. If Redis lost something since, it is read anew.
     pub(crate) fn fits(&self, lanes: &Lanes) -> bool {
         self.lanes.iter().all(|(stream, above)| lanes.flows(stream) && lanes.lane(stream).cursor == *above)
-    }
-
-    /// Half as many rows. The others are read again.
-    pub(crate) fn halve(&mut self) {
-        self.rows.truncate((self.rows.len() / 2).max(1));
-        self.more = true;
-    }
-
-    pub(crate) fn rows_max(&self) -> NonZeroU16 {
-        u16::try_from(self.rows.len()).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MAX)
     }
 
     /// The streams that have rows here.

@@ -10,8 +10,6 @@ use crate::replies::{Appended, Landed};
 use crate::store::{Number, Row};
 use crate::{Seq, store};
 
-/// A batch whose watch is broken by others is tried so often in one turn.
-const DISTURBED_TRIES_MAX: u32 = 32;
 const TWO: NonZeroU16 = NonZeroU16::new(2).expect("two is not zero");
 
 impl Relay {
@@ -27,33 +25,42 @@ impl Relay {
         if !self.watch(&streams, now).await? {
             return Ok(0);
         }
-        let (mut batch, mut tries) = (batch, 0);
-        loop {
-            let (appended, ahead) = self.append_and_read_ahead(&batch).await?;
-            let sent = self.count_sent(&batch, |at| appended.landed(at));
-            if matches!(appended, Appended::All) {
-                self.pass_over(&batch); // before the tops are heard: a loss sets the lanes back
-            }
-            // The tops as they are now, read under the watch for the next batch.
-            let undisturbed = self.take_tops(&streams, now).await?;
-            match appended {
-                Appended::All => {
-                    self.rows_max = self.rows_max.saturating_mul(TWO).min(self.config.batch_rows_max);
-                    self.ahead = ahead.filter(|_| undisturbed);
-                }
-                // The watch was broken, but nobody appended: consumers delete entries, or somebody trims. The smaller a
-                // batch, and the sooner, the better its chance to slip in between.
-                Appended::None if undisturbed && tries < DISTURBED_TRIES_MAX => {
-                    tries += 1;
-                    batch.halve();
-                    self.rows_max = self.rows_max.min(batch.rows_max());
-                    continue;
-                }
-                Appended::None => {}
-                Appended::Some(landed) => self.sort_out(&batch, &landed, now).await?,
-            }
-            return Ok(sent);
+        let (mut appended, mut ahead) = self.append_and_read_ahead(&batch).await?;
+        let mut undisturbed = self.take_in(&batch, &appended, &streams, now).await?;
+        if matches!(appended, Appended::None) && undisturbed {
+            // The watch was broken, but nobody appended: consumers delete entries, or somebody trims. They may go on doing
+            // so as fast as we can try; a script is not disturbed.
+            let entries = batch.entries(&self.lanes);
+            appended = self.redis.met().append_by_script(&entries).await?;
+            undisturbed = self.take_in(&batch, &appended, &streams, now).await?;
+            ahead = None;
         }
+        let sent = (0..batch.rows.len()).filter(|at| appended.landed(*at)).count();
+        match appended {
+            Appended::All => {
+                self.rows_max = self.rows_max.saturating_mul(TWO).min(self.config.batch_rows_max);
+                self.ahead = ahead.filter(|_| undisturbed);
+            }
+            Appended::None => {}
+            Appended::Some(landed) => self.sort_out(&batch, &landed, now).await?,
+        }
+        Ok(sent)
+    }
+
+    /// Moves the lanes by what was appended, and hears the tops as they are now, read under the watch for the next batch.
+    /// `true`: each is what we expected.
+    async fn take_in(
+        &mut self,
+        batch: &Batch,
+        appended: &Appended,
+        streams: &[String],
+        now: Instant,
+    ) -> Result<bool, Error> {
+        self.count_sent(batch, |at| appended.landed(at));
+        if matches!(appended, Appended::All) {
+            self.pass_over(batch); // before the tops are heard: a loss sets the lanes back
+        }
+        self.take_tops(streams, now).await
     }
 
     async fn append_and_read_ahead(&mut self, batch: &Batch) -> Result<(Appended, Option<Batch>), Error> {
@@ -116,8 +123,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Moves each lane to its newest entry of a batch. Returns how many entries went.
-    fn count_sent(&mut self, batch: &Batch, landed: impl Fn(usize) -> bool) -> usize {
+    /// Moves each lane to its newest entry of a batch.
+    fn count_sent(&mut self, batch: &Batch, landed: impl Fn(usize) -> bool) {
         let mut moved: Vec<(u64, Seq)> = vec![(0, 0); batch.lanes.len()];
         for (_, row) in batch.rows.iter().enumerate().filter(|(at, _)| landed(*at)) {
             let (entries, top) = &mut moved[row.lane];
@@ -127,7 +134,6 @@ impl Relay {
         for ((stream, _), (entries, top)) in batch.lanes.iter().zip(&moved).filter(|(_, (entries, _))| *entries > 0) {
             self.lanes.sent(stream, *top, *entries);
         }
-        moved.iter().map(|(entries, _)| *entries as usize).sum()
     }
 
     /// Nothing is left below what was read: the lanes read on from there, and held rows are not looked at again.
