@@ -61,6 +61,13 @@ pub struct Envelope {
 #[error("{0}")]
 pub struct Malformed(String);
 
+#[cfg(feature = "consumer")]
+impl Malformed {
+    pub(crate) fn new(why: &str) -> Self {
+        Self(why.to_owned())
+    }
+}
+
 impl Envelope {
     /// An envelope from its parts. `headers` that are empty (`{}`) are left out.
     pub fn new(

@@ -37,17 +37,30 @@
 //!
 //! Tables are found by the connection's `search_path`; they may live in a schema of their own.
 
+#[cfg(feature = "consumer")]
+mod consumer;
+mod entry;
 mod envelope;
 mod error;
 mod event;
+mod handler;
+pub mod inbox;
 mod json;
+mod partition;
 mod producer;
+mod retry;
 mod schema;
 #[cfg(feature = "trace")]
 mod trace;
 
+#[cfg(feature = "consumer")]
+pub use consumer::{Builder, Consumer, ConsumerError, Stats, Turn};
+pub use entry::{Entry, Settled};
 pub use envelope::{EntryId, Envelope, Malformed};
 pub use error::{Error, Result};
 pub use event::{Draft, EVENT_BYTES_MAX, Event};
+pub use handler::{BatchHandler, Failure, Handler};
+pub use partition::partition;
 pub use producer::{Enqueued, cancel, enqueue, enqueue_all};
+pub use retry::{Outcome, RetryPolicy};
 pub use schema::{SCHEMA_VERSION, migrate, migration_sql};

@@ -141,7 +141,8 @@ impl Appender {
     /// Appends entries, in their order, where others keep breaking the watch: a script compares and appends in one go. It
     /// costs Redis more, and nobody can come between.
     pub(crate) async fn append_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
-        let streams: Vec<&str> = entries.iter().map(|entry| entry.stream).collect::<BTreeSet<_>>().into_iter().collect();
+        let streams: Vec<&str> =
+            entries.iter().map(|entry| entry.stream).collect::<BTreeSet<_>>().into_iter().collect();
         let mut script = cmd("EVAL");
         script.arg(include_str!("append.lua")).arg(streams.len()).arg(&streams);
         for stream in &streams {

@@ -4,11 +4,13 @@
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
+//! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
 
 mod chance;
+mod consuming;
 mod eventually;
 mod load;
 mod process;
@@ -18,6 +20,7 @@ mod stage;
 mod steps;
 
 pub use chance::Chance;
+pub use consuming::{Doing, Effects, Seen, consumer, until_settled};
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use process::{Child, Signal, binary};

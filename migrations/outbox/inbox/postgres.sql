@@ -1,0 +1,116 @@
+-- What a group's handlers have done already, in the database in which they do it. Made by inbox::migrate, once or many times.
+--
+-- An event is seen by its id. Rows are forgotten by position: everything up to the floor is settled, and counts as seen.
+
+create table if not exists inbox_seen (
+    consumer_group text collate "C" not null,
+    event_id       text collate "C" not null,
+    lane           text collate "C" not null,     -- where it was read, and under which number
+    generation     bigint not null,
+    seq            bigint not null,
+
+    primary key (consumer_group, event_id)
+);
+create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
+
+create table if not exists inbox_floor (
+    consumer_group text collate "C" not null,
+    lane           text collate "C" not null,
+    generation     bigint not null,
+    seq            bigint not null,
+
+    primary key (consumer_group, lane)
+);
+
+-- What a group knows of each page: its newest version, and the hash of what it says.
+create table if not exists inbox_content (
+    consumer_group text collate "C" not null,
+    source_url     text collate "C" not null,
+    content_hash   text collate "C" not null,
+    version        bigint not null,
+
+    primary key (consumer_group, source_url)
+);
+
+-- Of these events, those that are seen for the first time. The floor is read by a statement of its own, after the rows are
+-- written: an insert that had to wait for whoever forgets old rows must see how far they were forgotten. Where a
+-- transaction sees nothing but its own snapshot (repeatable read, serializable), the lock makes it fail instead. In the
+-- order of their ids, so that two batches that share events wait for each other and do not block each other.
+create or replace function inbox_first_sight(
+    consumer_group text, lane text, event_ids text[], generations bigint[], seqs bigint[]
+) returns setof text
+language plpgsql volatile as $$
+#variable_conflict use_variable
+declare
+    new_ids text[];
+    floor_generation bigint;
+    floor_seq bigint;
+begin
+    with written as (
+        insert into inbox_seen as s (consumer_group, event_id, lane, generation, seq)
+        select consumer_group, e.event_id, lane, e.generation, e.seq
+          from unnest(event_ids, generations, seqs) as e (event_id, generation, seq)
+         order by e.event_id collate "C"
+        on conflict do nothing
+        returning s.event_id
+    )
+    select array_agg(written.event_id) into new_ids from written;
+    if current_setting('transaction_isolation') = 'read committed' then
+        select f.generation, f.seq into floor_generation, floor_seq
+          from inbox_floor f where f.consumer_group = inbox_first_sight.consumer_group and f.lane = inbox_first_sight.lane;
+    else
+        select f.generation, f.seq into floor_generation, floor_seq
+          from inbox_floor f where f.consumer_group = inbox_first_sight.consumer_group and f.lane = inbox_first_sight.lane
+           for share;
+    end if;
+    return query
+        select e.event_id from unnest(event_ids, generations, seqs) as e (event_id, generation, seq)
+         where e.event_id = any (new_ids)
+           and (floor_generation is null or (e.generation, e.seq) > (floor_generation, floor_seq));
+end
+$$;
+
+-- Everything up to this position is settled. Returns how many rows were forgotten.
+create or replace function inbox_prune(consumer_group text, lane text, generation bigint, seq bigint) returns bigint
+language plpgsql volatile as $$
+#variable_conflict use_variable
+declare
+    forgotten bigint;
+begin
+    insert into inbox_floor as f (consumer_group, lane, generation, seq) values (consumer_group, lane, generation, seq)
+    on conflict on constraint inbox_floor_pkey do update set generation = excluded.generation, seq = excluded.seq
+     where (f.generation, f.seq) < (excluded.generation, excluded.seq);
+    delete from inbox_seen s
+     where s.consumer_group = inbox_prune.consumer_group and s.lane = inbox_prune.lane
+       and (s.generation, s.seq) <= (inbox_prune.generation, inbox_prune.seq);
+    get diagnostics forgotten = row_count;
+    return forgotten;
+end
+$$;
+
+-- What a version of a page is to a group: new, changed, same, or older than what it knows. The newest is remembered.
+create or replace function inbox_content(consumer_group text, source_url text, content_hash text, version bigint) returns text
+language plpgsql volatile as $$
+#variable_conflict use_variable
+declare
+    known record;
+begin
+    insert into inbox_content as c (consumer_group, source_url, content_hash, version)
+    values (consumer_group, source_url, content_hash, version)
+    on conflict on constraint inbox_content_pkey do nothing;
+    if found then
+        return 'new';
+    end if;
+    select c.content_hash, c.version into known from inbox_content c
+     where c.consumer_group = inbox_content.consumer_group and c.source_url = inbox_content.source_url
+       for update;
+    if version < known.version or (version = known.version and content_hash <> known.content_hash) then
+        return 'older';
+    end if;
+    if version > known.version then
+        update inbox_content c set content_hash = inbox_content.content_hash, version = inbox_content.version
+         where c.consumer_group = inbox_content.consumer_group and c.source_url = inbox_content.source_url;
+    end if;
+    return case when content_hash = known.content_hash then 'same' else 'changed' end;
+end
+$$;

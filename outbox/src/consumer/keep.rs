@@ -1,0 +1,217 @@
+//! Keeping what is ours: connections, groups, entries; and what people are told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::stream::{Names, Stream, Trouble};
+use super::work::tell_settled;
+use super::{Consumer, Place};
+use crate::{EntryId, Settled};
+
+/// A group that is gone is given so long to come back where it was: the relay makes it anew.
+const HEAL_MAX: Duration = Duration::from_secs(3);
+/// People are told so often.
+const TELL_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Consumer {
+    /// Connects, if need be, and begins where we were: groups are made, and what is pending for us is taken in.
+    pub(super) async fn meet(&mut self, now: Instant) -> Result<(), Trouble> {
+        if self.doors.is_empty() {
+            // Names of partitions that may become ours, too: each is asked for.
+            let all = match &self.partitions {
+                Some(partitions) => partitions.streams().cloned().collect(),
+                None => self.lanes.values().map(|lane| lane.stream.clone()).collect::<Vec<_>>(),
+            };
+            let timeout = self.settings.redis_timeout;
+            for stream in all {
+                let key: Arc<str> = if self.cluster { stream.clone() } else { "".into() };
+                if self.doors.contains_key(&key) {
+                    continue;
+                }
+                let door = Stream::connect(&self.client, &stream, &self.me, timeout).await?;
+                self.cluster = door.is_cluster();
+                self.doors.insert(if self.cluster { stream.clone() } else { "".into() }, door);
+            }
+            for lane in self.lanes.values_mut() {
+                lane.cursor = "0-0".to_owned();
+                lane.known = false;
+            }
+            self.kept = None;
+            self.adopted = None;
+            if let Some(partitions) = &mut self.partitions {
+                partitions.look_again();
+            }
+        }
+        self.share(now).await?;
+        for lane in
+            self.lanes.iter().filter(|(_, lane)| !lane.known).map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        {
+            self.enter(&lane, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure of a lane's group, and takes in what is pending for us.
+    async fn enter(&mut self, name: &Arc<str>, now: Instant) -> Result<(), Trouble> {
+        let lane = &self.lanes[name];
+        let after = lane.settled.map_or("0".to_owned(), |settled| settled.to_string());
+        let (seen_before, missing_since) = (lane.settled.is_some(), lane.missing_since);
+        let there = self.at(name, async |stream, names, _| stream.has_group(names.lane, names.group).await).await?;
+        if !there {
+            // Whoever has worked here before leaves it to the relay, which knows where the group was.
+            let since = missing_since.unwrap_or(now);
+            self.lane(name).missing_since = Some(since);
+            if seen_before && now.duration_since(since) < HEAL_MAX {
+                return Err(Trouble::NoGroup);
+            }
+            self.at(name, async |stream, names, _| stream.create_group(names.lane, names.group, &after).await)
+                .await?;
+            tracing::info!(stream = %name, group = %self.group, after, "the group is made");
+        }
+        self.lane(name).missing_since = None;
+
+        let mut pending: Vec<EntryId> = vec![];
+        let mut from = "-".to_owned();
+        loop {
+            let found = self.at(name, async |stream, names, me| stream.own(&names, me, &from).await).await?;
+            let next = found.next.clone();
+            pending.extend(found.entries.iter().map(|entry| entry.number));
+            self.take_found(name, found, true);
+            if next.is_empty() {
+                break;
+            }
+            from = format!("({next}");
+        }
+        // What is no longer ours needs no attempt; what is being attempted may end.
+        let gone: Vec<Place> = self
+            .line
+            .places()
+            .filter(|((lane, number), held)| lane == name && !held.is_running() && !pending.contains(number))
+            .map(|(place, _)| place.clone())
+            .collect();
+        for place in gone {
+            self.forget(&place);
+        }
+        let lane = self.lane(name);
+        lane.known = true;
+        lane.settled.get_or_insert(EntryId { generation: 0, seq: 0 });
+        Ok(())
+    }
+
+    /// The slower work, each part at its own pace.
+    pub(super) async fn keep(&mut self, now: Instant) -> Result<(), Trouble> {
+        if is_time(&mut self.kept, now, self.settings.claim_after / 3) {
+            self.renew().await?;
+        }
+        if is_time(&mut self.adopted, now, Duration::from_secs(1).min(self.settings.claim_after / 4)) {
+            self.adopt().await?;
+        }
+        if is_time(&mut self.settled, now, self.settings.settle_interval) {
+            self.ask_settled().await?;
+        }
+        if is_time(&mut self.told, now, TELL_INTERVAL) {
+            self.tell().await?;
+        }
+        Ok(())
+    }
+
+    /// Says that we are alive: nobody else may take what we hold.
+    async fn renew(&mut self) -> Result<(), Trouble> {
+        let mut by_lane: BTreeMap<Arc<str>, Vec<EntryId>> = BTreeMap::new();
+        for ((lane, number), _) in self.line.places() {
+            by_lane.entry(lane.clone()).or_default().push(*number);
+        }
+        for (lane, numbers) in by_lane {
+            for portion in numbers.chunks(1_000) {
+                let lost = self.at(&lane, async |stream, names, me| stream.keep(&names, me, portion).await).await?;
+                for number in lost {
+                    let place = (lane.clone(), number);
+                    if self.line.get(&place).is_some_and(|held| !held.is_running()) {
+                        tracing::warn!(stream = %lane, group = %self.group, %number, "an entry was taken over by another consumer");
+                        self.forget(&place);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what others have left.
+    async fn adopt(&mut self) -> Result<(), Trouble> {
+        let idle = self.settings.claim_after;
+        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            let count = self.room().min(500);
+            if count == 0 {
+                return Ok(());
+            }
+            self.adopt_from(&lane, idle, count).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what was left idle in a lane, from where the last look ended. `false`: that was the end.
+    pub(super) async fn adopt_from(
+        &mut self,
+        lane: &Arc<str>,
+        idle: Duration,
+        count: usize,
+    ) -> Result<bool, Trouble> {
+        let cursor = self.lanes[lane].cursor.clone();
+        let found =
+            self.at(lane, async |stream, names, me| stream.adopt(&names, me, idle, &cursor, count).await).await?;
+        let next = found.next.clone();
+        if !found.entries.is_empty() {
+            tracing::info!(stream = %lane, group = %self.group, entries = found.entries.len(), "taken over from other consumers");
+        }
+        self.take_found(lane, found, false);
+        self.lane(lane).cursor.clone_from(&next);
+        Ok(next != "0-0")
+    }
+
+    /// Tells the handler up to where nothing will come again.
+    async fn ask_settled(&mut self) -> Result<(), Trouble> {
+        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            let upto = self.at(&lane, async |stream, names, _| stream.settled(&names).await).await?;
+            let known = &mut self.lane(&lane).settled;
+            if let Some(upto) = upto
+                && *known < Some(upto)
+            {
+                *known = Some(upto);
+                let settled = Settled { lane: lane.clone(), group: self.group.clone(), upto };
+                self.running.spawn(tell_settled(self.work.clone(), settled, self.settings.handler_timeout));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what we have done.
+    pub(super) async fn tell(&mut self) -> Result<(), Trouble> {
+        let all: Vec<_> =
+            self.stats.iter().map(|(stream, (stats, times))| (stream.clone(), stats.with(times))).collect();
+        for (stream, stats) in all {
+            let text = serde_json::to_string(&stats).unwrap_or_default();
+            self.at(&stream, async |door, names: Names<'_>, me| door.tell(&names, me, &text).await).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is no longer ours.
+    pub(super) fn forget(&mut self, place: &Place) {
+        self.line.remove(place);
+        self.letters.retain(|letter| letter.place() != place);
+    }
+
+    fn lane(&mut self, name: &Arc<str>) -> &mut super::Lane {
+        self.lanes.get_mut(name).expect("lanes are let go of only between two turns")
+    }
+}
+
+/// Whether it is time, and if so, from when the next time counts.
+fn is_time(last: &mut Option<Instant>, now: Instant, every: Duration) -> bool {
+    let time = last.is_none_or(|last| now.duration_since(last) >= every);
+    if time {
+        *last = Some(now);
+    }
+    time
+}

@@ -1,0 +1,426 @@
+//! Which entries may be handled now: those whose key is not waiting for an earlier one. Pure: it is told and answers.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::{EntryId, Envelope};
+
+/// An entry's place: its lane and its number in it.
+pub(crate) type Place = (Arc<str>, EntryId);
+
+/// An entry that is ours and not settled yet.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// None: it is fetched when it starts.
+    pub(crate) envelope: Option<Envelope>,
+    pub(crate) key: Option<String>,
+    pub(crate) bytes: usize,
+    /// Attempts that are known to have begun.
+    pub(crate) attempts: u32,
+    /// Just read, and never begun: Redis has counted the delivery, which stands for the first attempt.
+    pub(crate) fresh: bool,
+    /// Somebody may have died of it: handled with no other beside it.
+    pub(crate) alone: bool,
+    /// At most so many together in one batch: halved each time that a batch fails.
+    pub(crate) together_max: usize,
+    /// Outages in a row that it ran into.
+    pub(crate) outages: u32,
+    /// How its attempts failed.
+    pub(crate) failures: Vec<Failed>,
+    pub(crate) state: State,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Failed {
+    /// RFC 3339.
+    pub(crate) at: String,
+    pub(crate) consumer: String,
+    pub(crate) error: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It may start as soon as its key is free.
+    Ready,
+    Running,
+    /// It is tried again then. Its key waits with it.
+    Waiting(Instant),
+}
+
+/// Everything that a consumer holds, in its order.
+#[derive(Debug, Default)]
+pub(crate) struct Line {
+    held: BTreeMap<Place, Held>,
+    /// For each key its entries; only the first may run.
+    keys: HashMap<(Arc<str>, String), BTreeSet<EntryId>>,
+    /// What may start now.
+    ready: BTreeSet<Place>,
+    waiting: BinaryHeap<Reverse<(Instant, Place)>>,
+    loaded: usize,
+    running: usize,
+    /// What is running is alone.
+    solo: bool,
+    bytes: usize,
+}
+
+impl Line {
+    pub(crate) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Bytes of the events that are in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn get(&self, place: &Place) -> Option<&Held> {
+        self.held.get(place)
+    }
+
+    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut Held> {
+        self.held.get_mut(place)
+    }
+
+    /// How many events are in memory.
+    pub(crate) fn loaded(&self) -> usize {
+        self.loaded
+    }
+
+    pub(crate) fn has_nothing_to_begin(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    /// What cannot begin yet need not lie in memory: it is fetched when its turn comes.
+    pub(crate) fn unload(&mut self) {
+        for (place, held) in &mut self.held {
+            if held.state == State::Ready && !self.ready.contains(place) && held.envelope.take().is_some() {
+                self.loaded -= 1;
+                self.bytes -= std::mem::take(&mut held.bytes);
+            }
+        }
+    }
+
+    /// The event was fetched.
+    pub(crate) fn load(&mut self, place: &Place, envelope: Envelope) {
+        let Some(held) = self.held.get_mut(place) else { return };
+        if held.envelope.is_none() {
+            held.bytes = envelope.bytes();
+            self.bytes += held.bytes;
+            self.loaded += 1;
+            held.envelope = Some(envelope);
+        }
+    }
+
+    /// Every place that is held, in its order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Place, &Held)> {
+        self.held.iter()
+    }
+
+    /// Takes an entry in. One that is here already stays as it is.
+    pub(crate) fn add(&mut self, place: Place, held: Held) {
+        if self.held.contains_key(&place) {
+            return;
+        }
+        self.bytes += held.bytes;
+        self.loaded += usize::from(held.envelope.is_some());
+        let state = held.state;
+        if let Some(key) = held.key.clone() {
+            let queue = self.keys.entry((place.0.clone(), key)).or_default();
+            // Something older of this key came later: who was first and has not begun waits behind it.
+            if let Some(first) = queue.first().filter(|first| **first > place.1) {
+                self.ready.remove(&(place.0.clone(), *first));
+            }
+            queue.insert(place.1);
+        }
+        self.held.insert(place.clone(), held);
+        match state {
+            State::Waiting(until) => self.waiting.push(Reverse((until, place))),
+            _ => self.make_ready(&place),
+        }
+    }
+
+    /// Takes out what may start now: at most so many, in their order, as one batch. Empty: nothing may.
+    pub(crate) fn start(&mut self, together_max: usize, now: Instant) -> Vec<Place> {
+        self.wake(now);
+        let (mut batch, mut limit) = (vec![], together_max.max(1));
+        while batch.len() < limit
+            && let Some(place) = self.ready.first().cloned()
+        {
+            let held = &self.held[&place];
+            let fits = if held.alone { self.running == 0 && batch.is_empty() } else { !self.solo };
+            if !fits || (!batch.is_empty() && batch.len() >= held.together_max) {
+                break;
+            }
+            limit = limit.min(held.together_max.max(1));
+            self.solo = held.alone;
+            self.ready.remove(&place);
+            self.held.get_mut(&place).expect("what is ready is held").state = State::Running;
+            // Its successor may come along in the same batch, after it.
+            if let Some(next) = self.after(&place)
+                && self.held[&next].state == State::Ready
+                && !self.solo
+            {
+                self.ready.insert(next);
+            }
+            batch.push(place);
+            if self.solo {
+                break;
+            }
+        }
+        for place in &batch {
+            if let Some(next) = self.after(place) {
+                self.ready.remove(&next);
+            }
+        }
+        self.running += batch.len();
+        batch
+    }
+
+    /// It is settled, or no longer ours.
+    pub(crate) fn remove(&mut self, place: &Place) -> Option<Held> {
+        let held = self.held.remove(place)?;
+        self.bytes -= held.bytes;
+        self.loaded -= usize::from(held.envelope.is_some());
+        self.ready.remove(place);
+        if held.state == State::Running {
+            self.running -= 1;
+            self.solo = false;
+        }
+        if let Some(key) = held.key.clone() {
+            let key = (place.0.clone(), key);
+            let queue = self.keys.get_mut(&key).expect("every held entry is in its key's queue");
+            queue.remove(&place.1);
+            match queue.first().copied() {
+                None => _ = self.keys.remove(&key),
+                Some(first) => self.make_ready(&(place.0.clone(), first)),
+            }
+        }
+        Some(held)
+    }
+
+    /// What was running is tried again then; until then its event need not lie in memory.
+    pub(crate) fn wait(&mut self, place: &Place, until: Instant) {
+        let Some(held) = self.held.get_mut(place) else { return };
+        let was = std::mem::replace(&mut held.state, State::Waiting(until));
+        self.loaded -= usize::from(held.envelope.take().is_some());
+        self.bytes -= std::mem::take(&mut held.bytes);
+        if was == State::Running {
+            self.running -= 1;
+            self.solo = false;
+        }
+        self.ready.remove(place);
+        self.waiting.push(Reverse((until, place.clone())));
+    }
+
+    /// What was running may start again at once.
+    pub(crate) fn again(&mut self, place: &Place) {
+        let Some(held) = self.held.get_mut(place) else { return };
+        if std::mem::replace(&mut held.state, State::Ready) == State::Running {
+            self.running -= 1;
+            self.solo = false;
+        }
+        self.make_ready(place);
+    }
+
+    /// When the next one that waits is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.waiting.peek().map(|Reverse((until, _))| *until)
+    }
+
+    fn wake(&mut self, now: Instant) {
+        while let Some(Reverse((until, place))) = self.waiting.peek().cloned()
+            && until <= now
+        {
+            self.waiting.pop();
+            if let Some(held) = self.held.get_mut(&place)
+                && held.state == State::Waiting(until)
+            {
+                held.state = State::Ready;
+                self.make_ready(&place);
+            }
+        }
+    }
+
+    fn make_ready(&mut self, place: &Place) {
+        let held = &self.held[place];
+        let first = match &held.key {
+            None => true,
+            Some(key) => self.keys[&(place.0.clone(), key.clone())].first() == Some(&place.1),
+        };
+        if first && held.state == State::Ready {
+            self.ready.insert(place.clone());
+        }
+    }
+
+    /// The next entry of the same key.
+    fn after(&self, place: &Place) -> Option<Place> {
+        let key = self.held[place].key.clone()?;
+        let queue = &self.keys[&(place.0.clone(), key)];
+        let next = queue.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
+        Some((place.0.clone(), *next))
+    }
+}
+
+impl Held {
+    pub(crate) fn is_running(&self) -> bool {
+        self.state == State::Running
+    }
+
+    pub(crate) fn new(envelope: Option<Envelope>, attempts: u32) -> Self {
+        Self {
+            key: envelope.as_ref().and_then(|envelope| envelope.key.clone()),
+            bytes: envelope.as_ref().map_or(0, Envelope::bytes),
+            envelope,
+            attempts,
+            fresh: false,
+            alone: false,
+            together_max: usize::MAX,
+            outages: 0,
+            failures: vec![],
+            state: State::Ready,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn place(seq: u64) -> Place {
+        ("s".into(), EntryId { generation: 1, seq })
+    }
+
+    fn held(key: Option<&str>) -> Held {
+        Held { key: key.map(Into::into), ..Held::new(None, 0) }
+    }
+
+    fn seqs(batch: &[Place]) -> Vec<u64> {
+        batch.iter().map(|(_, id)| id.seq).collect()
+    }
+
+    #[test]
+    fn equal_keys_go_one_after_another_and_others_beside_them() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for (seq, key) in [(1, Some("a")), (2, Some("a")), (3, Some("b")), (4, None)] {
+            line.add(place(seq), held(key));
+        }
+        let started: Vec<_> = std::iter::from_fn(|| line.start(1, now).pop()).collect();
+        assert_eq!(seqs(&started), [1, 3, 4]);
+        line.remove(&place(1));
+        assert_eq!(seqs(&line.start(1, now)), [2]);
+    }
+
+    #[test]
+    fn a_key_whose_entry_waits_waits_too_and_other_keys_go_on() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for (seq, key) in [(1, "a"), (2, "a"), (3, "b")] {
+            line.add(place(seq), held(Some(key)));
+        }
+        assert_eq!(seqs(&line.start(1, now)), [1]);
+        let later = now + Duration::from_secs(1);
+        line.wait(&place(1), later);
+        assert_eq!(seqs(&line.start(1, now)), [3]);
+        assert!(line.start(1, now).is_empty());
+        assert_eq!(line.next_due(), Some(later));
+        assert_eq!(seqs(&line.start(1, later)), [1]);
+    }
+
+    #[test]
+    fn a_batch_may_hold_a_whole_key_in_its_order() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for (seq, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "a"), (5, "b")] {
+            line.add(place(seq), held(Some(key)));
+        }
+        assert_eq!(seqs(&line.start(4, now)), [1, 2, 3, 4]);
+        assert!(line.start(4, now).is_empty(), "b waits for its first");
+        for seq in [1, 2, 3, 4] {
+            line.remove(&place(seq));
+        }
+        assert_eq!(seqs(&line.start(4, now)), [5]);
+    }
+
+    #[test]
+    fn a_batch_that_failed_comes_back_in_halves() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for seq in 1..=4 {
+            line.add(place(seq), held(None));
+        }
+        let batch = line.start(4, now);
+        for place in &batch {
+            line.get_mut(place).expect("held").together_max = 2;
+            line.again(place);
+        }
+        assert_eq!(seqs(&line.start(4, now)), [1, 2]);
+        assert_eq!(seqs(&line.start(4, now)), [3, 4]);
+    }
+
+    #[test]
+    fn a_suspect_is_handled_alone() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        line.add(place(1), held(None));
+        line.add(place(2), Held { alone: true, ..held(None) });
+        line.add(place(3), held(None));
+        assert_eq!(seqs(&line.start(10, now)), [1]);
+        assert!(line.start(10, now).is_empty(), "the suspect waits until nothing runs, and the others behind it");
+        line.remove(&place(1));
+        assert_eq!(seqs(&line.start(10, now)), [2]);
+        assert!(line.start(10, now).is_empty());
+        line.remove(&place(2));
+        assert_eq!(seqs(&line.start(10, now)), [3]);
+    }
+
+    proptest! {
+        /// Whatever comes in whatever order and fails however often: of each key only the oldest held one runs, and all
+        /// are settled in the end.
+        #[test]
+        fn no_entry_overtakes_its_key(choices in proptest::collection::vec((0..40u64, 0..4u8, 0..3u8), 1..200)) {
+            let (mut line, mut now) = (Line::default(), Instant::now());
+            let mut running: Vec<Place> = vec![];
+            let check = |line: &Line, running: &[Place]| {
+                for place in running {
+                    let key = &line.held[place].key;
+                    let older = line.places().filter(|(other, held)| {
+                        key.is_some() && held.key == *key && other.1 < place.1 && held.state != State::Running
+                    });
+                    // Older ones may have come after it had begun; they must not run beside it unless they were first.
+                    for (other, _) in older {
+                        assert!(!line.ready.contains(other) || line.keys[&("s".into(), key.clone().expect("keyed"))].first() == Some(&other.1));
+                    }
+                }
+            };
+            for (seq, action, key) in choices {
+                match action {
+                    0 | 1 => line.add(place(seq), held(["a", "b", ""].get(key as usize).copied().filter(|key| !key.is_empty()))),
+                    2 => running.extend(line.start(1 + key as usize, now)),
+                    _ if running.is_empty() => {}
+                    _ => {
+                        let place = running.remove(seq as usize % running.len());
+                        match key {
+                            0 => _ = line.remove(&place),
+                            1 => line.wait(&place, now + Duration::from_secs(1)),
+                            _ => line.again(&place),
+                        }
+                    }
+                }
+                check(&line, &running);
+                now += Duration::from_millis(100);
+            }
+            now += Duration::from_secs(10);
+            for place in running {
+                line.remove(&place);
+            }
+            for _ in 0..1_000 {
+                for place in line.start(7, now) {
+                    line.remove(&place);
+                }
+            }
+            prop_assert_eq!(line.len(), 0);
+            prop_assert_eq!((line.running, line.bytes, line.keys.len(), line.ready.len()), (0, 0, 0, 0));
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! A running member of a group: reads entries, lets handlers make them take effect, and settles them.
+//!
+//! One turn after the other, and nothing is hidden in between: connect if need be; keep what is ours and take over what
+//! others have left idle; settle what has ended; begin what may begin; then wait for whatever comes first. An entry is
+//! acknowledged only after its handler said that it took effect, so a crash at any moment costs a repetition and never an
+//! event. What a repetition must not do twice the [inbox](crate::inbox) keeps apart.
+//!
+//! Redis counts deliveries, but a delivery is not an attempt: the count of an entry is raised when an attempt begins, and
+//! whoever takes an entry over leaves the count as it is. Only the first attempt is not written down, which saves a round
+//! trip for every event: an entry that was delivered once and not settled may or may not have been begun.
+
+mod builder;
+mod drain;
+mod keep;
+pub(crate) mod line;
+mod partitions;
+mod settle;
+mod stats;
+mod stream;
+mod take;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::task::JoinSet;
+
+pub use builder::Builder;
+pub use stats::Stats;
+
+use self::line::{Line, Place};
+use self::partitions::Partitions;
+use self::settle::Letter;
+use self::stats::Times;
+use self::stream::{Delivered, Stream, Trouble};
+use self::work::{Finished, Work};
+use crate::EntryId;
+
+/// Between tries to reach a Redis that is away, and between tries of handlers that say that something else is.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Why a consumer cannot work. Waiting will not help: a person has to act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsumerError {
+    /// A setting or the server is not as it must be.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+/// What one turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// So many events took effect or were set aside.
+    Settled(usize),
+    /// There was nothing to do.
+    Idle,
+    /// Redis is away, or handlers say that something else is.
+    Paused,
+}
+
+/// One running member of a group.
+///
+/// ```no_run
+/// # use outbox::{Consumer, Entry, Failure, Handler};
+/// # struct Greeter;
+/// # impl Handler for Greeter { async fn handle(&self, _: &Entry) -> Result<(), Failure> { Ok(()) } }
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// Consumer::builder("redis://127.0.0.1")
+///     .stream("orders")
+///     .group("greetings")
+///     .handler(Greeter)
+///     .build()?
+///     .run(async { _ = tokio::signal::ctrl_c().await })
+///     .await?;
+/// # Ok(()) }
+/// ```
+pub struct Consumer {
+    settings: Builder,
+    work: Arc<dyn Work>,
+    client: stream::Client,
+    /// Unique to this process: two that bear one name would take each other's entries for their own.
+    me: String,
+    group: Arc<str>,
+    /// What is read, by name.
+    lanes: BTreeMap<Arc<str>, Lane>,
+    partitions: Option<Partitions>,
+    /// Connections, by stream; in a Redis that is no cluster one for all.
+    doors: BTreeMap<Arc<str>, Stream>,
+    cluster: bool,
+    /// Reads that wait, at most one for each door.
+    reads: FuturesUnordered<Read>,
+    /// The doors at which one waits.
+    reading: BTreeSet<Arc<str>>,
+    line: Line,
+    running: JoinSet<Finished>,
+    /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
+    done: Vec<(Place, bool)>,
+    letters: VecDeque<Letter>,
+    /// Failed attempts that are to be written down.
+    remember: Vec<Place>,
+    /// Attempts that did not count after all.
+    uncount: Vec<Place>,
+    pause: Pause,
+    away: Pause,
+    stats: BTreeMap<Arc<str>, (Stats, Times)>,
+    told: Option<Instant>,
+    kept: Option<Instant>,
+    adopted: Option<Instant>,
+    settled: Option<Instant>,
+    /// How large events are, as a rule.
+    event_bytes: usize,
+    settled_count: usize,
+}
+
+type Read = Pin<Box<dyn Future<Output = (Arc<str>, Result<Vec<Delivered>, Trouble>)> + Send>>;
+
+/// One stream that is read, or one on which the group's dead letters are replayed.
+#[derive(Debug)]
+struct Lane {
+    /// The stream that it belongs to.
+    stream: Arc<str>,
+    /// Where to look on for what others have left.
+    cursor: String,
+    /// The group was there when we last looked.
+    known: bool,
+    missing_since: Option<Instant>,
+    settled: Option<EntryId>,
+}
+
+/// A pause that gets longer each time.
+#[derive(Debug, Default)]
+struct Pause {
+    until: Option<Instant>,
+    times: u32,
+    since: Option<Instant>,
+}
+
+impl Pause {
+    fn more(&mut self, now: Instant) -> bool {
+        let first = self.times == 0;
+        self.since.get_or_insert(now);
+        self.until = Some(now + PAUSE_MIN.saturating_mul(1 << self.times.min(10)).min(PAUSE_MAX));
+        self.times += 1;
+        first
+    }
+
+    fn holds(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    fn end(&mut self) -> Option<Duration> {
+        let since = std::mem::take(self).since;
+        since.map(|since| since.elapsed())
+    }
+}
+
+impl Consumer {
+    /// Begins a consumer of a Redis. `rediss://` for TLS.
+    pub fn builder(redis_url: impl Into<String>) -> Builder {
+        Builder::new(redis_url.into())
+    }
+
+    fn new(settings: Builder, work: Arc<dyn Work>) -> Result<Self, ConsumerError> {
+        let client = stream::client(&settings.redis_url, settings.redis_ca.as_deref())?;
+        let mut consumer = Self {
+            client,
+            work,
+            me: format!("{}-{}", settings.name, uuid::Uuid::now_v7().simple()),
+            group: settings.group.as_str().into(),
+            lanes: BTreeMap::new(),
+            partitions: settings.partitions.as_ref().map(|(topic, count)| Partitions::of(topic, *count)),
+            doors: BTreeMap::new(),
+            cluster: false,
+            reads: FuturesUnordered::new(),
+            reading: BTreeSet::new(),
+            line: Line::default(),
+            running: JoinSet::new(),
+            done: vec![],
+            letters: VecDeque::new(),
+            remember: vec![],
+            uncount: vec![],
+            pause: Pause::default(),
+            away: Pause::default(),
+            stats: BTreeMap::new(),
+            told: None,
+            kept: None,
+            adopted: None,
+            settled: None,
+            event_bytes: 4_096,
+            settled_count: 0,
+            settings,
+        };
+        for stream in consumer.settings.streams.clone() {
+            consumer.add_lanes(&stream.into());
+        }
+        Ok(consumer)
+    }
+
+    /// The name under which Redis knows this consumer.
+    pub fn name(&self) -> &str {
+        &self.me
+    }
+
+    /// What this consumer has done with a stream's events.
+    pub fn stats(&self, stream: &str) -> Stats {
+        self.stats.get(stream).map(|(stats, times)| stats.with(times)).unwrap_or_default()
+    }
+
+    /// Handles events until `shutdown` resolves. Then reading stops, attempts in hand may end, and everything else is given
+    /// back at once. A Redis that is away is waited for; only what no waiting will mend is an error.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ConsumerError> {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            match self.turn(true).await {
+                Ok(()) => self.back(),
+                Err(trouble) => self.lose(trouble)?,
+            }
+            tokio::select! {
+                () = shutdown.as_mut() => break,
+                () = self.wait() => {}
+            }
+        }
+        self.drain().await;
+        Ok(())
+    }
+
+    /// One turn, for tests: reads what is there, and lets everything end that may begin now.
+    pub async fn tick(&mut self) -> Result<Turn, ConsumerError> {
+        self.settled_count = 0;
+        let turn = async {
+            self.turn(false).await?;
+            self.read_now().await?;
+            loop {
+                self.begin(Instant::now()).await?;
+                match self.running.join_next().await {
+                    Some(finished) => self.finish(finished),
+                    None => break,
+                }
+                self.settle().await?;
+            }
+            self.settle().await
+        };
+        match turn.await {
+            Ok(()) => self.back(),
+            Err(trouble) => {
+                self.lose(trouble)?;
+                return Ok(Turn::Paused);
+            }
+        }
+        Ok(match self.settled_count {
+            0 if self.pause.holds(Instant::now()) => Turn::Paused,
+            0 => Turn::Idle,
+            settled => Turn::Settled(settled),
+        })
+    }
+
+    /// Everything but waiting.
+    async fn turn(&mut self, reads: bool) -> Result<(), Trouble> {
+        let now = Instant::now();
+        if self.away.holds(now) {
+            return Ok(());
+        }
+        self.meet(now).await?;
+        self.settle().await?;
+        self.keep(now).await?;
+        self.begin(now).await?;
+        if reads {
+            self.read(now);
+        }
+        Ok(())
+    }
+
+    /// Until something happens: an attempt ends, something comes, or something is due. May be cut off at any time.
+    async fn wait(&mut self) {
+        let now = Instant::now();
+        let until = self.next(now).saturating_duration_since(now);
+        tokio::select! {
+            Some((door, read)) = self.reads.next(), if !self.reads.is_empty() => {
+                self.reading.remove(&door);
+                match read {
+                    Ok(delivered) => self.take(delivered),
+                    // The next turn meets Redis anew.
+                    Err(trouble) => _ = self.lose(trouble),
+                }
+            }
+            Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
+                self.finish(finished);
+                // Whatever ended meanwhile is settled together.
+                while let Some(finished) = self.running.try_join_next() {
+                    self.finish(finished);
+                }
+            }
+            () = tokio::time::sleep(until) => {}
+        }
+    }
+
+    /// When to turn again at the latest.
+    fn next(&self, now: Instant) -> Instant {
+        let soon = now + Duration::from_secs(1).min(self.settings.claim_after / 4);
+        if self.away.holds(now) {
+            return self.away.until.unwrap_or(soon);
+        }
+        let pauses = [self.pause.until, self.line.next_due()].into_iter().flatten();
+        let retry = (!self.letters.is_empty()).then_some(now + PAUSE_MIN);
+        pauses.chain(retry).filter(|at| *at > now).fold(soon, Instant::min)
+    }
+
+    /// Redis works again.
+    fn back(&mut self) {
+        if let Some(after) = (!self.away.holds(Instant::now())).then(|| self.away.end()).flatten() {
+            tracing::info!(consumer = self.me, ?after, "Redis is back");
+        }
+    }
+
+    /// Redis is away, or has lost something: both connections are made anew.
+    fn lose(&mut self, trouble: Trouble) -> Result<(), ConsumerError> {
+        if let Trouble::Unusable(sentence) = trouble {
+            return Err(ConsumerError::Unusable(sentence));
+        }
+        self.doors.clear();
+        self.reads.clear();
+        self.reading.clear();
+        if self.away.more(Instant::now()) {
+            tracing::warn!(consumer = self.me, reason = %trouble, "Redis is away; no attempt is counted, everything waits");
+        }
+        if trouble == Trouble::NoGroup {
+            self.away.until = Some(Instant::now() + PAUSE_MIN);
+        }
+        Ok(())
+    }
+
+    /// The connection for a stream.
+    fn door(&mut self, stream: &str) -> Result<&mut Stream, Trouble> {
+        let key = if self.cluster { stream } else { "" };
+        self.doors.get_mut(key).ok_or_else(|| Trouble::Away("not connected".to_owned()))
+    }
+
+    fn add_lanes(&mut self, stream: &Arc<str>) {
+        for lane in [stream.clone(), format!("{stream}:{}:replay", self.group).into()] {
+            let new = Lane {
+                stream: stream.clone(),
+                cursor: "0-0".to_owned(),
+                known: false,
+                missing_since: None,
+                settled: None,
+            };
+            self.lanes.entry(lane).or_insert(new);
+        }
+    }
+
+    fn stats_of(&mut self, lane: &str) -> &mut (Stats, Times) {
+        let stream = self.lanes.get(lane).map_or_else(|| lane.into(), |lane| lane.stream.clone());
+        self.stats.entry(stream).or_default()
+    }
+}

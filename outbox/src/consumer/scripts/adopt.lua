@@ -1,0 +1,12 @@
+-- Takes over what others have left idle. Delivery counts stay as they are: a claim is not an attempt.
+-- KEYS stream, tries; ARGV group, me, idle_ms_min, cursor, count
+local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
+local found = {}
+for _, id in ipairs(claimed[2]) do
+    local pending = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)
+    local entry = redis.call('XRANGE', KEYS[1], id, id)
+    if pending[1] and entry[1] then
+        found[#found + 1] = {id, pending[1][4], entry[1][2], redis.call('HGET', KEYS[2], id)}
+    end
+end
+return {claimed[1], found, claimed[3]}

@@ -1,0 +1,8 @@
+-- Takes or keeps the right to read a partition, for so long.
+-- KEYS holder; ARGV me, lease_ms
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1

@@ -1,0 +1,6 @@
+-- Ends the right to read a partition, if it is still ours.
+-- KEYS holder; ARGV me
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    return redis.call('DEL', KEYS[1])
+end
+return 0

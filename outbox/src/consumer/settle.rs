@@ -1,0 +1,252 @@
+//! What becomes of attempts that have ended: settled, tried again, or buried.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::task::JoinError;
+
+use super::line::{Failed, Place};
+use super::stats::rfc3339;
+use super::stream::{Names, Stream, Trouble};
+use super::work::Finished;
+use super::{Consumer, PAUSE_MAX, PAUSE_MIN};
+use crate::retry::Outcome;
+use crate::{EntryId, Failure};
+
+/// A reason is kept to so many characters, and of the failed attempts the last ones.
+const REASON_CHARS_MAX: usize = 500;
+const FAILURES_MAX: usize = 20;
+/// So many entries go to Redis in one command.
+const ENTRIES_MAX: usize = 1_000;
+
+/// An entry on its way to the dead letters.
+#[derive(Debug)]
+pub(super) struct Letter {
+    place: Place,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Letter {
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Consumer {
+    /// Takes in how an attempt ended.
+    pub(super) fn finish(&mut self, finished: Result<Finished, JoinError>) {
+        let finished = finished.expect("attempts survive the panics of handlers, and are cut off only when all is");
+        let Finished { places, result, took } = finished;
+        if places.is_empty() {
+            if let Err(failure) = result {
+                tracing::warn!(group = %self.group, reason = failure.reason(), "the handler could not take in what is settled");
+            }
+            return;
+        }
+        if !matches!(result, Err(Failure::Outage(_)))
+            && let Some(after) = self.pause.end()
+        {
+            tracing::info!(group = %self.group, ?after, "handlers work again");
+        }
+        match result {
+            Ok(()) => {
+                for place in places {
+                    let (stats, times) = self.stats_of(&place.0);
+                    stats.processed += 1;
+                    stats.last_active_at = Some(rfc3339(SystemTime::now()));
+                    times.took(took);
+                    let tried = self.line.remove(&place).is_some_and(|held| !held.failures.is_empty());
+                    self.done.push((place, tried));
+                }
+            }
+            Err(failure) if places.len() > 1 => self.split(&places, failure),
+            Err(failure) => {
+                let place = &places[0];
+                self.stats_of(&place.0).1.took(took);
+                let attempt = self.line.get(place).map_or(1, |held| held.attempts + 1);
+                self.fail(place, failure, attempt);
+            }
+        }
+    }
+
+    /// One of a batch is at fault, and nobody knows which: they come back in halves, and pay nothing.
+    fn split(&mut self, places: &[Place], failure: Failure) {
+        if let Failure::Outage(reason) = &failure {
+            self.pause_for(reason);
+        }
+        for place in places {
+            if let Some(held) = self.line.get_mut(place) {
+                if !matches!(failure, Failure::Outage(_)) {
+                    held.together_max = places.len().div_ceil(2).min(held.together_max);
+                }
+                self.line.again(place);
+                // Batches begin without being counted one by one only once.
+                self.uncount.push(place.clone());
+            }
+        }
+    }
+
+    /// Decides what becomes of an entry whose attempt failed.
+    pub(super) fn fail(&mut self, place: &Place, failure: Failure, attempt: u32) {
+        let now = Instant::now();
+        let outcome = self.settings.retry.decide(attempt, Err(failure), chance());
+        let me = self.me.clone();
+        let Some(held) = self.line.get_mut(place) else { return };
+        let failed = |error: &str| Failed {
+            at: rfc3339(SystemTime::now()),
+            consumer: me.clone(),
+            error: error.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect(),
+        };
+        match outcome {
+            Outcome::Done => unreachable!("a failure is never done"),
+            Outcome::Pause { reason } => {
+                held.outages += 1;
+                let wait = PAUSE_MIN.saturating_mul(1 << held.outages.min(10)).min(PAUSE_MAX);
+                self.line.wait(place, now + wait);
+                self.uncount.push(place.clone());
+                self.pause_for(&reason);
+            }
+            Outcome::Retry { after, reason } => {
+                tracing::warn!(stream = %place.0, number = %place.1, attempt, reason, retry_in = ?after, "an event could not be handled");
+                held.outages = 0;
+                held.attempts = attempt;
+                held.failures.push(failed(&reason));
+                if held.failures.len() > FAILURES_MAX {
+                    held.failures.remove(1); // the first one is worth keeping
+                }
+                self.line.wait(place, now + after);
+                self.remember.push(place.clone());
+                let (stats, _) = self.stats_of(&place.0);
+                stats.failed += 1;
+                stats.retried += 1;
+                stats.last_active_at = Some(rfc3339(SystemTime::now()));
+            }
+            Outcome::Bury { reason } => {
+                held.attempts = attempt;
+                held.failures.push(failed(&reason));
+                let letter = self.letter(place, &reason);
+                // It stays ours, and its key waits, until Redis has it among the dead letters.
+                self.line.wait(place, now + Duration::from_secs(3_600));
+                self.letters.push_back(letter);
+                let (stats, _) = self.stats_of(&place.0);
+                stats.failed += 1;
+                stats.last_active_at = Some(rfc3339(SystemTime::now()));
+            }
+        }
+    }
+
+    fn pause_for(&mut self, reason: &str) {
+        if self.pause.more(Instant::now()) {
+            tracing::warn!(group = %self.group, reason, "handlers say that something is away; no attempt is counted, everything waits");
+        }
+    }
+
+    fn letter(&self, place: &Place, reason: &str) -> Letter {
+        let held = self.line.get(place).expect("it is held until it is buried");
+        let at = |failed: Option<&Failed>| failed.map(|failed| failed.at.clone()).unwrap_or_default();
+        let stream = self.lanes.get(&place.0).map_or_else(|| place.0.clone(), |lane| lane.stream.clone());
+        let fields = vec![
+            ("dead:stream", stream.to_string()),
+            ("dead:lane", place.0.to_string()),
+            ("dead:group", self.group.to_string()),
+            ("dead:entry", place.1.to_string()),
+            ("dead:attempts", held.attempts.to_string()),
+            ("dead:reason", reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect()),
+            ("dead:failures", serde_json::to_string(&held.failures).unwrap_or_default()),
+            ("dead:first_failed_at", at(held.failures.first())),
+            ("dead:last_failed_at", at(held.failures.last())),
+            ("dead:consumer", self.me.clone()),
+            ("dead:handler", self.settings.version.clone()),
+        ];
+        Letter { place: place.clone(), fields }
+    }
+
+    /// Tells Redis everything that has ended.
+    pub(super) async fn settle(&mut self) -> Result<(), Trouble> {
+        self.acknowledge().await?;
+        self.uncount().await?;
+        for place in std::mem::take(&mut self.remember) {
+            let Some(held) = self.line.get(&place) else { continue };
+            let tries = serde_json::to_string(&held.failures).unwrap_or_default();
+            self.at(&place.0, async |stream, names, _| stream.remember(&names, place.1, &tries).await).await?;
+        }
+        self.bury().await
+    }
+
+    async fn acknowledge(&mut self) -> Result<(), Trouble> {
+        while !self.done.is_empty() {
+            let portion = self.done.len().min(ENTRIES_MAX);
+            let mut by_lane: BTreeMap<Arc<str>, (Vec<EntryId>, Vec<EntryId>)> = BTreeMap::new();
+            for (place, tried) in &self.done[..portion] {
+                let (numbers, with_tries) = by_lane.entry(place.0.clone()).or_default();
+                numbers.push(place.1);
+                if *tried {
+                    with_tries.push(place.1);
+                }
+            }
+            for (lane, (numbers, tried)) in by_lane {
+                let acknowledged =
+                    self.at(&lane, async |stream, names, _| stream.acknowledge(&names, &numbers, &tried).await).await;
+                match acknowledged {
+                    // What the relay builds anew begins at or before these: they come again, and the inbox knows them.
+                    Ok(()) | Err(Trouble::NoGroup) => {}
+                    Err(trouble) => return Err(trouble),
+                }
+            }
+            self.done.drain(..portion);
+            self.settled_count += portion;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was counted for attempts that turned out not to count.
+    async fn uncount(&mut self) -> Result<(), Trouble> {
+        let mut by_lane: BTreeMap<Arc<str>, Vec<(EntryId, u32)>> = BTreeMap::new();
+        for place in &self.uncount {
+            if let Some(held) = self.line.get(place) {
+                by_lane.entry(place.0.clone()).or_default().push((place.1, held.attempts));
+            }
+        }
+        for (lane, attempts) in by_lane {
+            self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+        }
+        self.uncount.clear();
+        Ok(())
+    }
+
+    async fn bury(&mut self) -> Result<(), Trouble> {
+        while let Some(letter) = self.letters.front() {
+            let (place, fields) = (letter.place.clone(), letter.fields.clone());
+            let buried =
+                self.at(&place.0, async |stream, names, me| stream.bury(&names, me, place.1, &fields).await).await?;
+            let letter = self.letters.pop_front().expect("it was there");
+            self.line.remove(&place);
+            if buried {
+                self.settled_count += 1;
+                self.stats_of(&place.0).0.buried += 1;
+                let reason = &letter.fields[5].1;
+                tracing::error!(stream = %place.0, group = %self.group, number = %place.1, reason, "a dead letter");
+            }
+        }
+        Ok(())
+    }
+
+    /// Does something at the connection of a lane.
+    pub(super) async fn at<T>(
+        &mut self,
+        lane: &str,
+        what: impl AsyncFnOnce(&mut Stream, Names<'_>, &str) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let stream = self.lanes.get(lane).map_or_else(|| lane.into(), |lane| lane.stream.clone());
+        let (group, me) = (self.group.clone(), self.me.clone());
+        let door = self.door(&stream)?;
+        what(door, Names { lane, stream: &stream, group: &group }, &me).await
+    }
+}
+
+/// Any number in `0.0..1.0`, different each time.
+fn chance() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    (RandomState::new().hash_one(0) >> 11) as f64 / (1u64 << 53) as f64
+}

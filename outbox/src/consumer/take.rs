@@ -1,0 +1,216 @@
+//! Taking entries in, and beginning attempts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+
+use super::Consumer;
+use super::line::{Held, Place};
+use super::stream::{Delivered, Found, Trouble};
+use super::work::attempt;
+use crate::{Entry, Envelope, Failure};
+
+/// What the relay puts into the headers of an event that it replays for one group.
+const REPLAYED_ID: &str = "outbox-id";
+const REPLAYED_TIME: &str = "outbox-time";
+
+impl Consumer {
+    /// Begins to wait for new entries, wherever nobody waits yet and there is room for more.
+    pub(super) fn read(&mut self, now: Instant) {
+        let count = self.room();
+        if count == 0 || self.pause.holds(now) {
+            return;
+        }
+        for (door, lanes) in self.lanes_by_door() {
+            if self.reading.contains(&door) {
+                continue;
+            }
+            let Some(stream) = self.doors.get(&door) else { continue };
+            let each = count.div_ceil(lanes.len());
+            let read = stream.read(&lanes, &self.group, &self.me, each, false);
+            self.reading.insert(door.clone());
+            self.reads.push(Box::pin(async move { (door, read.await) }));
+        }
+    }
+
+    /// Ends the reads that wait, and takes in what came to them meanwhile.
+    pub(super) async fn end_reads(&mut self) -> Result<(), Trouble> {
+        for door in &self.reading {
+            if let Some(stream) = self.doors.get_mut(door) {
+                stream.end_read().await?;
+            }
+        }
+        while let Some((door, read)) = self.reads.next().await {
+            self.reading.remove(&door);
+            self.take(read?);
+        }
+        Ok(())
+    }
+
+    /// New entries that are there already.
+    pub(super) async fn read_now(&mut self) -> Result<(), Trouble> {
+        let count = self.room();
+        if count == 0 || self.pause.holds(Instant::now()) {
+            return Ok(());
+        }
+        for (door, lanes) in self.lanes_by_door() {
+            let stream = self.doors.get(&door).ok_or_else(|| Trouble::Away("not connected".to_owned()))?;
+            let each = count.div_ceil(lanes.len());
+            let delivered = stream.read(&lanes, &self.group, &self.me, each, true).await?;
+            self.take(delivered);
+        }
+        Ok(())
+    }
+
+    fn lanes_by_door(&self) -> BTreeMap<Arc<str>, Vec<String>> {
+        let mut doors: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
+        for (name, lane) in &self.lanes {
+            let door = if self.cluster { lane.stream.clone() } else { "".into() };
+            doors.entry(door).or_default().push(name.to_string());
+        }
+        doors
+    }
+
+    /// How many more entries may be read.
+    pub(super) fn room(&mut self) -> usize {
+        let settings = &self.settings;
+        if self.line.loaded() >= settings.prefetch_max && self.line.has_nothing_to_begin() {
+            self.line.unload();
+        }
+        let loaded = settings.prefetch_max.saturating_sub(self.line.loaded());
+        let bytes = settings.prefetch_bytes_max.saturating_sub(self.line.bytes()) / self.event_bytes.max(1);
+        loaded.min(bytes).min(settings.held_max.saturating_sub(self.line.len()))
+    }
+
+    /// Takes in what was read.
+    pub(super) fn take(&mut self, delivered: Vec<Delivered>) {
+        for entry in delivered {
+            self.take_one(entry, 0, true);
+        }
+    }
+
+    /// Takes in what others have left, or what was delivered to us and never arrived.
+    pub(super) fn take_found(&mut self, lane: &str, found: Found, ours: bool) {
+        if !found.lost.is_empty() {
+            tracing::error!(stream = lane, group = %self.group, entries = ?found.lost,
+                "entries were deleted from the stream before this group had settled them");
+            self.stats_of(lane).0.lost += found.lost.len() as u64;
+        }
+        for entry in found.entries {
+            // Delivered to us once, and never begun: the answer to our read was lost.
+            let attempts = if ours && entry.count <= 1 { 0 } else { entry.count };
+            self.take_one(entry, attempts, false);
+        }
+    }
+
+    fn take_one(&mut self, entry: Delivered, attempts: u32, fresh: bool) {
+        let Some((lane, _)) = self.lanes.get_key_value(entry.lane.as_str()) else { return };
+        let place: Place = (lane.clone(), entry.number);
+        if self.line.get(&place).is_some() || self.done.iter().any(|(done, _)| *done == place) {
+            return;
+        }
+        let attempts_max = self.settings.retry.attempts_max.get();
+        let failures = entry.tries.and_then(|tries| serde_json::from_str(&tries).ok()).unwrap_or_default();
+        let envelope = entry.envelope.map(unwrap_replayed);
+        let held = |envelope: Option<Envelope>| Held {
+            fresh,
+            failures,
+            // Whoever may have killed a process is begun alone, so that it is buried alone.
+            alone: attempts >= 2 || (attempts > 0 && attempts + 1 >= attempts_max),
+            ..Held::new(envelope, attempts)
+        };
+        match envelope {
+            Ok(envelope) => {
+                self.event_bytes = (self.event_bytes * 15 + envelope.bytes()) / 16;
+                self.line.add(place.clone(), held(Some(envelope)));
+                if attempts >= attempts_max.max(2) {
+                    let reason = format!("the consumer ended during attempt {attempts}");
+                    self.fail(&place, Failure::Reject(reason), attempts);
+                }
+            }
+            Err(malformed) => {
+                self.line.add(place.clone(), held(None));
+                self.fail(&place, Failure::Reject(malformed.to_string()), attempts.max(1));
+            }
+        }
+    }
+
+    /// Begins what may begin.
+    pub(super) async fn begin(&mut self, now: Instant) -> Result<(), Trouble> {
+        if self.pause.holds(now) {
+            return Ok(());
+        }
+        // After an outage one attempt shows whether it is over.
+        let concurrency = if self.pause.times > 0 { 1 } else { self.settings.concurrency };
+        let together_max = if self.pause.times > 0 { 1 } else { self.settings.batch_max };
+        while self.running.len() < concurrency {
+            let places = self.line.start(together_max, now);
+            if places.is_empty() {
+                break;
+            }
+            let begun = match self.mark(&places).await {
+                Ok(begun) => begun,
+                Err(trouble) => {
+                    places.iter().for_each(|place| self.line.again(place));
+                    return Err(trouble);
+                }
+            };
+            let (places, entries): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
+            if !places.is_empty() {
+                self.running.spawn(attempt(self.work.clone(), places, entries, self.settings.handler_timeout));
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts the attempts that are about to begin, and fetches what is not in memory. First attempts of what was just read
+    /// need neither. Returns those that are still ours.
+    async fn mark(&mut self, places: &[Place]) -> Result<Vec<(Place, Entry)>, Trouble> {
+        let mut by_lane: BTreeMap<Arc<str>, Vec<(Place, u32)>> = BTreeMap::new();
+        for place in places {
+            let held = self.line.get(place).expect("what starts is held");
+            if !held.fresh || held.envelope.is_none() {
+                by_lane.entry(place.0.clone()).or_default().push((place.clone(), held.attempts + 1));
+            }
+        }
+        for (lane, wanted) in by_lane {
+            let attempts: Vec<_> = wanted.iter().map(|((_, number), attempt)| (*number, *attempt)).collect();
+            let begun = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+            for ((place, _), begun) in wanted.into_iter().zip(begun) {
+                match begun {
+                    Some(Ok(envelope)) => self.line.load(&place, unwrap_replayed(envelope)),
+                    // Somebody else has it, or it was deleted.
+                    Some(Err(_)) | None => _ = self.line.remove(&place),
+                }
+            }
+        }
+        let mut begun = vec![];
+        for place in places {
+            let Some(held) = self.line.get_mut(place) else { continue };
+            held.fresh = false;
+            let Some(envelope) = held.envelope.clone() else { continue };
+            let entry = Entry {
+                stream: self.lanes.get(&place.0).map_or_else(|| place.0.clone(), |lane| lane.stream.clone()),
+                group: self.group.clone(),
+                number: place.1,
+                attempt: held.attempts + 1,
+                envelope,
+                lane: place.0.clone(),
+            };
+            begun.push((place.clone(), entry));
+        }
+        Ok(begun)
+    }
+}
+
+/// An event that is replayed travels as a new row; to its handler it is the event that it was.
+fn unwrap_replayed(mut envelope: Envelope) -> Envelope {
+    let Some(id) = envelope.header(REPLAYED_ID) else { return envelope };
+    envelope.id = id;
+    if let Some(time) = envelope.header(REPLAYED_TIME).and_then(|time| time.parse::<jiff::Timestamp>().ok()) {
+        envelope.time = time.into();
+    }
+    envelope
+}
