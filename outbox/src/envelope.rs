@@ -9,6 +9,11 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
+/// Headers of a row that replays an event for one group: what the event was.
+const REPLAYED_ID: &str = "outbox-id";
+const REPLAYED_TIME: &str = "outbox-time";
+const REPLAYS: &str = "outbox-replays";
+
 /// The number of an entry: `1-42` is row 42 in generation 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId {
@@ -95,6 +100,26 @@ impl Envelope {
             serde_json::Value::String(text) => text.clone(),
             other => other.to_string(),
         })
+    }
+
+    /// An event that is replayed for one group travels as a new row, whose headers say what it was. This makes it what it
+    /// was, and says how often it has been replayed: 0 for an event that never was.
+    pub fn unwrap_replay(mut self) -> (Self, u32) {
+        // Nearly no event was, and reading headers costs something.
+        if !self.headers.as_ref().is_some_and(|headers| headers.contains(REPLAYED_ID)) {
+            return (self, 0);
+        }
+        let Some(id) = self.header(REPLAYED_ID) else { return (self, 0) };
+        self.id = id;
+        if let Some(time) = self.header(REPLAYED_TIME).and_then(|time| time.parse::<Timestamp>().ok()) {
+            self.time = time.into();
+        }
+        let replays = self.header(REPLAYS).and_then(|replays| replays.parse().ok()).unwrap_or(1);
+        let headers = self.headers.as_deref().and_then(|headers| serde_json::from_str(headers).ok());
+        let mut headers: serde_json::Map<String, serde_json::Value> = headers.unwrap_or_default();
+        headers.retain(|name, _| ![REPLAYED_ID, REPLAYED_TIME, REPLAYS].contains(&name.as_str()));
+        self.headers = (!headers.is_empty()).then(|| serde_json::Value::from(headers).to_string());
+        (self, replays)
     }
 
     /// Bytes of everything that travels, the stream's name and Redis's own overhead left out.
@@ -204,6 +229,18 @@ mod tests {
         for rubbish in ["", "1", "1-", "-1", "a-b", "1-2-3", "1--2"] {
             assert!(rubbish.parse::<EntryId>().is_err(), "{rubbish}");
         }
+    }
+
+    #[test]
+    fn what_is_replayed_becomes_what_it_was() {
+        let headers =
+            r#"{"a": "b", "outbox-id": "0192-a", "outbox-replays": 2, "outbox-time": "1970-01-01T00:00:01Z"}"#;
+        let replayed = Envelope { id: "new".into(), headers: Some(headers.into()), ..full() };
+        let (was, replays) = replayed.unwrap_replay();
+        assert_eq!((was.id.as_str(), replays), ("0192-a", 2));
+        assert_eq!(was.time, UNIX_EPOCH + Duration::from_secs(1));
+        assert_eq!(was.headers.as_deref(), Some(r#"{"a":"b"}"#));
+        assert_eq!(full().unwrap_replay(), (full(), 0));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{Error, Result};
 
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_relay.sql"),
     include_str!("../migrations/0003_views.sql"),
+    include_str!("../migrations/0004_groups.sql"),
 ];
 
 /// The newest version of the schema that this crate knows.

@@ -178,6 +178,25 @@ impl Appender {
         self.transact(stream, vec![xsetid]).await
     }
 
+    /// Lets go of everything up to a number, if the stream still ends where we think it does. By a script: where memory is
+    /// short Redis queues nothing for a transaction, not even what would free some.
+    pub(crate) async fn trim(&mut self, stream: &str, upto: EntryId) -> Result<Transacted, Outage> {
+        let Some(Top::At(top)) = self.watched.get(stream) else { return Ok(Transacted::Broken) };
+        let above = EntryId { seq: upto.seq + 1, ..upto };
+        let mut script = cmd("EVAL");
+        script.arg(include_str!("trim.lua")).arg(1).arg(stream).arg(top.to_string()).arg(above.to_string());
+        let mut pipeline = pipe();
+        pipeline.add_command(script);
+        let replies = self.send(&pipeline).await?;
+        self.watched.remove(stream); // what we changed ourselves breaks our watch, too
+        match (&replies[0], as_error(&replies[0])) {
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            (_, Some(Fault::Refusal(reason))) => Ok(Transacted::Refused(reason)),
+            (Value::Int(1), _) => Ok(Transacted::Done),
+            _ => Ok(Transacted::Broken),
+        }
+    }
+
     /// Makes a stream that is not there, with its groups where they were. `Broken`: someone else was quicker.
     pub(crate) async fn make(
         &mut self,
@@ -203,17 +222,30 @@ impl Appender {
         self.transact(stream, commands).await
     }
 
-    /// Gives a stream that was made anew by someone else the groups that it lacks.
+    /// Puts groups where they were: those that are not there, and those that somebody has made anew further back.
     pub(crate) async fn restore(&mut self, stream: &str, groups: &[(String, EntryId)]) -> Result<(), Outage> {
-        let mut pipeline = pipe();
-        for (group, at) in groups {
-            pipeline.cmd("XGROUP").arg("CREATE").arg(stream).arg(group).arg(at.to_string());
-        }
         if groups.is_empty() {
             return Ok(());
         }
-        // A group that is there already stays as it is. Any other failure must not pass for success: a group that the next
-        // look does not find loses its saved position.
+        let (there, answered) = self.groups(&[stream.to_owned()]).await?;
+        if answered.is_empty() {
+            return Ok(()); // there is no stream: it is made with its groups
+        }
+        let mut pipeline = pipe();
+        for (group, at) in groups {
+            match there.iter().find(|other| other.name == *group) {
+                None => _ = pipeline.cmd("XGROUP").arg("CREATE").arg(stream).arg(group).arg(at.to_string()),
+                Some(there) if there.delivered < *at => {
+                    pipeline.cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(at.to_string());
+                }
+                Some(_) => {}
+            }
+        }
+        if pipeline.is_empty() {
+            return Ok(());
+        }
+        // A group that somebody has made meanwhile stays as it is. Any other failure must not pass for success: a group that
+        // the next look does not find loses its saved position.
         match self.send(&pipeline).await?.iter().filter_map(as_error).find(|fault| !fault.is_busy_group()) {
             None => Ok(()),
             Some(Fault::Outage(outage)) => Err(outage),

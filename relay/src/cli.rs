@@ -124,7 +124,7 @@ enum Dead {
         /// The event's id
         id: String,
     },
-    /// Send them again, at the end of their stream
+    /// Send them again: to the end of their stream, or, if only a group could not take them, to that group alone
     Replay(Change),
     /// Forget them for good
     Drop(Change),
@@ -139,6 +139,20 @@ struct Which {
     /// Only of this type
     #[arg(long = "type", value_name = "NAME")]
     r#type: Option<String>,
+
+    /// Only of this group: what its handler could not make take effect
+    #[arg(long, value_name = "NAME")]
+    group: Option<String>,
+}
+
+impl Which {
+    fn is_everything(&self) -> bool {
+        self.stream.is_none() && self.r#type.is_none() && self.group.is_none()
+    }
+
+    fn filter(self, ids: Vec<String>) -> Filter {
+        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -154,7 +168,7 @@ struct Change {
     which: Which,
 
     /// All of them
-    #[arg(long, conflicts_with_all = ["stream", "type"])]
+    #[arg(long, conflicts_with_all = ["stream", "type", "group"])]
     all: bool,
 
     /// Only say how many it would be
@@ -259,27 +273,33 @@ async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
 async fn dead_letters(verb: Dead) -> anyhow::Result<ExitCode> {
     match verb {
         Dead::List { database, which, limit, json } => {
-            let filter = Filter { ids: vec![], stream: which.stream, r#type: which.r#type };
+            let filter = which.filter(vec![]);
             let letters = dead::list(&mut connect(&database).await?, &filter, i64::from(limit), false).await?;
             if json {
                 print_json(&letters)?;
             } else if letters.is_empty() {
                 print("no dead letters\n");
             } else {
-                let mut rows = vec![["id", "stream", "type", "attempts", "since", "why"].map(str::to_owned)];
-                let row = |d: DeadLetter| [d.id, d.stream, d.r#type, d.attempts.to_string(), d.dead_at, d.last_error];
+                let mut rows = vec![["id", "stream", "group", "type", "attempts", "since", "why"].map(str::to_owned)];
+                let row = |d: DeadLetter| {
+                    let [group, r#type] = [d.group_name, d.r#type].map(|text| text.unwrap_or("-".into()));
+                    [d.id, d.stream, group, r#type, d.attempts.to_string(), d.dead_at, d.last_error]
+                };
                 rows.extend(letters.into_iter().map(row));
                 print(&table(&rows));
             }
         }
         Dead::Show { database, id } => {
             let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
-            match dead::list(&mut connect(&database).await?, &filter, 1, true).await?.into_iter().next() {
-                Some(letter) => print_json(&letter)?,
-                None => {
+            let letters = dead::list(&mut connect(&database).await?, &filter, i64::MAX, true).await?;
+            match letters.as_slice() {
+                [] => {
                     eprintln!("relay: there is no dead letter with the id {id:?}");
                     return Ok(ExitCode::FAILURE);
                 }
+                [letter] => print_json(letter)?,
+                // Several groups could not take it.
+                letters => print_json(&letters)?,
             }
         }
         Dead::Replay(change) => return change_dead(change, Deed::Replay).await,
@@ -297,31 +317,43 @@ enum Deed {
 
 async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
     // To name nothing must not mean everything.
-    if change.ids.is_empty() && change.which.stream.is_none() && change.which.r#type.is_none() && !change.all {
+    if change.ids.is_empty() && change.which.is_everything() && !change.all {
         return Err(usage(
-            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type or --all",
+            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group or --all",
         ));
     }
-    let filter = Filter { ids: change.ids, stream: change.which.stream, r#type: change.which.r#type };
+    let filter = change.which.filter(change.ids);
     let mut db = connect(&change.database).await?;
     let letters = |count: i64| if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") };
-    let (count, sentence) = if change.dry_run {
-        let count = dead::count(&mut db, &filter).await?;
-        let would = match deed {
-            Deed::Replay => "would go to the end of their streams",
-            Deed::Drop => "would be dropped",
-        };
-        (count, format!("{} {would}\n", letters(count)))
-    } else {
-        match deed {
-            Deed::Replay => {
-                let count = dead::replay(&mut db, &filter).await?;
-                (count, format!("{} sent to the end of their streams\n", letters(count)))
+    let (count, sentence) = match deed {
+        Deed::Replay if change.dry_run => {
+            let count = dead::count(&mut db, &filter).await?;
+            (count, format!("{} would be sent again\n", letters(count)))
+        }
+        Deed::Drop if change.dry_run => {
+            let count = dead::count(&mut db, &filter).await?;
+            (count, format!("{} would be dropped\n", letters(count)))
+        }
+        Deed::Replay => {
+            let mut progress = Progress::new("replayed");
+            let done = dead::replay(&mut db, &filter, |count| progress.show(count)).await?;
+            progress.clear();
+            let mut sentence = format!("{} sent again\n", letters(done.replayed));
+            if done.no_events > 0 {
+                writeln!(sentence, "{} left: no events, so nothing can be sent", letters(done.no_events))?;
             }
-            Deed::Drop => {
-                let count = dead::drop(&mut db, &filter).await?;
-                (count, format!("{} dropped\n", letters(count)))
+            if done.looping > 0 {
+                let (left, times) = (letters(done.looping), dead::REPLAYS_MAX);
+                writeln!(
+                    sentence,
+                    "{left} left: replayed {times} times in vain; name them by id to replay them anyway"
+                )?;
             }
+            (done.replayed, sentence)
+        }
+        Deed::Drop => {
+            let count = dead::drop(&mut db, &filter).await?;
+            (count, format!("{} dropped\n", letters(count)))
         }
     };
     print(&sentence);

@@ -113,6 +113,10 @@ pub struct Config {
     #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = duration, value_name = "DURATION")]
     pub retention: Duration,
 
+    /// How long entries stay in Redis once every group has settled them. 0 keeps them for ever
+    #[arg(long, env = "RELAY_TRIM_AFTER", default_value = "1m", value_parser = duration, value_name = "DURATION")]
+    pub trim_after: Duration,
+
     /// How often positions are written down for views and dashboards
     #[arg(long, env = "RELAY_REPORT_INTERVAL", default_value = "250ms", value_parser = duration, value_name = "DURATION")]
     pub report_interval: Duration,

@@ -21,6 +21,8 @@ pub(crate) struct Redis {
 /// Redis is away, or takes nothing.
 struct Away {
     since: Instant,
+    /// For want of memory.
+    memory: bool,
     tries: i32,
     retry_at: Instant,
     /// Until then we keep the lease; then another relay, whose way may be free, gets its chance.
@@ -49,6 +51,11 @@ impl Redis {
         self.appender.as_mut().expect("a turn begins by meeting Redis, and ends when it is lost")
     }
 
+    /// Redis takes nothing for want of memory.
+    pub(crate) fn memory_is_short(&self) -> bool {
+        self.away.as_ref().is_some_and(|away| away.memory)
+    }
+
     /// A turn went through. Only this shows that Redis is back: a full one lets us connect, and takes nothing.
     pub(crate) fn works(&mut self) {
         if let Some(away) = self.away.take() {
@@ -62,8 +69,15 @@ impl Redis {
         if self.away.is_none() {
             tracing::warn!(reason = outage.0, "Redis is away; no attempt is counted, everything waits");
         }
-        let away = self.away.get_or_insert(Away { since: now, tries: 0, retry_at: now, yield_at: now + lease });
+        let away = self.away.get_or_insert(Away {
+            since: now,
+            memory: false,
+            tries: 0,
+            retry_at: now,
+            yield_at: now + lease,
+        });
         if now >= away.retry_at {
+            away.memory = outage.0.contains("OOM ");
             away.tries += 1;
             away.retry_at = now + backoff(away.tries, RECONNECT_MIN, RECONNECT_MAX);
         }

@@ -1,17 +1,13 @@
-//! The slower half of a turn, each part at its own pace: the lease, what can be released (`release`), a look whether Redis
-//! still has what it had, and the report for people.
+//! The slower half of a turn, each part at its own pace: the lease, what can be released (`release`), a look at what Redis
+//! and its groups have (`probe`), and the report for people.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use outbox::EntryId;
-
-use crate::Seq;
 use crate::fault::Error;
 use crate::lanes::State;
 use crate::relay::Relay;
 use crate::schedule::is_time;
-use crate::store::{self, GroupReport, LaneReport};
+use crate::store::{self, LaneReport};
 
 /// Held rows are looked for so often while awake; asleep, when the next one is due.
 const DUE_EVERY: Duration = Duration::from_millis(50);
@@ -58,57 +54,6 @@ impl Relay {
         if is_time(&mut self.schedule.report, now, self.config.report_interval) {
             self.report_lanes().await?;
         }
-        Ok(())
-    }
-
-    /// Looks whether Redis still has what it had, and where its groups are: a loss while nothing is sent must not wait.
-    async fn probe(&mut self, now: Instant) -> Result<(), Error> {
-        self.discovered = None; // somebody may have given a stream another generation
-        let streams = self.lanes.flowing();
-        let (groups, answered) = self.redis.met().groups(&streams).await?;
-        let answered: BTreeSet<String> = answered.into_iter().collect();
-        // The streams come second: a group that was lost with its stream must not lose its position too. A stream that has
-        // grown is whole. Only of others the top is asked: that answer carries whole entries, which may be large.
-        let lengths = self.redis.met().lengths(&streams).await?;
-        let (mut whole, mut doubtful) = (BTreeSet::new(), vec![]);
-        for (stream, length) in streams.into_iter().zip(lengths) {
-            let lane = self.lanes.get_mut(&stream);
-            let grown = length.is_some_and(|length| length >= lane.length);
-            lane.length = length.unwrap_or(0);
-            if grown && answered.contains(&stream) {
-                whole.insert(stream);
-            } else {
-                doubtful.push(stream);
-            }
-        }
-        let tops = self.redis.met().look(&doubtful).await?;
-        for (stream, top) in doubtful.into_iter().zip(tops) {
-            if self.hear(&stream, &top, now).await? && answered.contains(&stream) {
-                whole.insert(stream);
-            }
-        }
-        let reports: Vec<_> = groups
-            .into_iter()
-            .filter(|group| whole.contains(&group.stream))
-            .map(|group| {
-                let (generation, top) =
-                    (self.lanes.lane(&group.stream).generation, self.lanes.lane(&group.stream).top);
-                // A group may have been made ahead of the top. It is not further than the stream.
-                let seq = |id: EntryId| {
-                    if id.generation == generation { Seq::try_from(id.seq).unwrap_or(top).min(top) } else { 0 }
-                };
-                GroupReport {
-                    delivered_seq: seq(group.delivered),
-                    settled_seq: seq(group.settled),
-                    pending: group.pending.cast_signed(),
-                    consumers: group.consumers.cast_signed(),
-                    stream: group.stream,
-                    name: group.name,
-                }
-            })
-            .collect();
-        let whole: Vec<String> = whole.into_iter().collect();
-        store::report_groups(&mut self.reports, &whole, &reports).await?;
         Ok(())
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Lane {
     pub(crate) state: State,
     /// How many entries the last probe found.
     pub(crate) length: i64,
+    /// Up to here every group has settled it, and it is gone from Redis.
+    pub(crate) trimmed: Seq,
     /// How often it was refused since it last flowed.
     pub(crate) refusals: i32,
     /// Entries that this relay sent since the last report.
@@ -90,6 +92,7 @@ impl Lanes {
             cursor: checkpoint.sent_seq,
             state: State::Unknown,
             length: 0,
+            trimmed: 0,
             refusals: 0,
             sent: 0,
             reported: None,

@@ -11,10 +11,11 @@
 //! | frontier | `frontier` | up to which number can nothing new appear? |
 //! | read | `lanes`, `store` | which rows of each stream come next? |
 //! | append | `send`, `append`, `replies` | does Redis take them, exactly after what it has? |
-//! | report | `keep`, `groups`, `store` | what should people see? |
+//! | report | `keep`, `probe`, `groups`, `store` | what should people see, and where are the groups? |
 //!
 //! Around them: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
-//! without polling), `retention` (what was sent long ago). When something is not as expected: `heed` (what a look at Redis
+//! without polling), `retention` (what was sent long ago), `letters` and
+//! `tallies` (what consumers leave in Redis), `trim` (what every group has settled). When something is not as expected: `heed` (what a look at Redis
 //! brings to light), `fault` (whose fault it is), `rebuild` (Redis lost something), `hold` and `release` (rows that must
 //! wait, and when their numbers may be given up).
 
@@ -32,7 +33,9 @@ mod heed;
 mod hold;
 mod keep;
 mod lanes;
+mod letters;
 mod output;
+mod probe;
 mod rebuild;
 mod relay;
 mod release;
@@ -42,6 +45,8 @@ mod run;
 mod schedule;
 mod send;
 mod store;
+mod tallies;
+mod trim;
 
 pub use cli::{Cli, run};
 pub use complaint::{complain, explain};

@@ -1,8 +1,10 @@
 //! The engine's turn: frontier, read, append, report.
 
+use std::collections::HashMap;
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
+use outbox::EntryId;
 use sqlx::PgConnection;
 
 use crate::batch::Batch;
@@ -60,6 +62,8 @@ pub struct Relay {
     /// Rows to read at once: fewer while others keep changing our streams.
     pub(crate) rows_max: NonZeroU16,
     pub(crate) schedule: Schedule,
+    /// What consumers were told: by stream and group, up to where it is settled for good.
+    pub(crate) told_settled: HashMap<(String, String), EntryId>,
 }
 
 pub(crate) fn new_holder() -> String {
@@ -96,6 +100,7 @@ impl Relay {
             behind: false,
             rows_max: config.batch_rows_max,
             schedule: Schedule::default(),
+            told_settled: HashMap::new(),
             db,
             reports,
             config,
@@ -113,7 +118,12 @@ impl Relay {
         match self.move_on(now).await {
             Err(Error::Redis(outage)) => {
                 self.forget_redis();
-                Ok(Tick::Paused(self.redis.lose(&outage, self.config.lease, now)))
+                let pause = self.redis.lose(&outage, self.config.lease, now);
+                if self.redis.memory_is_short() {
+                    // A batch needs memory on its way in, too.
+                    self.rows_max = NonZeroU16::new(self.rows_max.get() / 2).unwrap_or(NonZeroU16::MIN);
+                }
+                Ok(Tick::Paused(pause))
             }
             other => other,
         }
@@ -125,6 +135,10 @@ impl Relay {
         }
         self.discover(now).await?;
         self.ask_lanes(now).await?;
+        if self.redis.memory_is_short() {
+            // Nothing can be appended until something goes.
+            self.probe(now).await?;
+        }
         let batch = match self.ahead.take().filter(|batch| batch.fits(&self.lanes)) {
             Some(batch) => batch,
             None => self.read().await?,
@@ -139,6 +153,7 @@ impl Relay {
     fn forget_redis(&mut self) {
         self.ahead = None;
         self.lanes.forget();
+        self.told_settled.clear();
     }
 
     /// Looks how far the past is final, and goes past writers that stay open for too long.

@@ -155,7 +155,7 @@ impl Relay {
     }
 
     /// What Redis says of each number of a stream.
-    async fn fates(&mut self, stream: &str, numbers: Vec<Number>) -> Result<Vec<(Number, Fate)>, Error> {
+    pub(crate) async fn fates(&mut self, stream: &str, numbers: Vec<Number>) -> Result<Vec<(Number, Fate)>, Error> {
         let generation = self.lanes.lane(stream).generation;
         let id = |number: &Number| EntryId { generation, seq: number.seq.unsigned_abs() };
         let ids: Vec<_> = numbers.iter().map(id).collect();

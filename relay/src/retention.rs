@@ -10,6 +10,8 @@ use crate::{Error, store};
 /// Few enough to take some milliseconds, and never to be in anybody's way.
 const CHUNK_ROWS: i64 = 2_000;
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What was replayed or dropped stays for so long, so that it is not taken for new if Redis brings it again.
+const LETTERS_DAYS: i32 = 30;
 
 /// Deletes what is older than that, and tells how far it has come after each chunk. Returns how many rows went.
 pub(crate) async fn prune(
@@ -51,6 +53,7 @@ async fn prune_while_connected(database: &Database, retention: Duration) -> Resu
         if deleted > 0 {
             tracing::info!(deleted, "published rows are past their retention");
         }
+        store::forget_letters(&mut db, LETTERS_DAYS).await?;
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -19,6 +19,11 @@ impl Schedule {
         self.overtaken = Some(at);
     }
 
+    /// There are more dead letters to fetch: look again in the next turn.
+    pub(crate) fn probe_at_once(&mut self) {
+        self.probe = None;
+    }
+
     /// There is more that fell due: look again in the next turn.
     pub(crate) fn due_at_once(&mut self) {
         self.due = None;

@@ -233,6 +233,9 @@ impl Consumer {
     /// One turn, for tests: reads what is there, and lets everything end that may begin now.
     pub async fn tick(&mut self) -> Result<Turn, ConsumerError> {
         self.settled_count = 0;
+        if self.away.holds(Instant::now()) {
+            return Ok(Turn::Paused);
+        }
         let turn = async {
             self.turn(false).await?;
             self.read_now().await?;

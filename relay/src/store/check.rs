@@ -50,7 +50,7 @@ async fn presence(db: &mut PgConnection, schema: &str) -> Result<(), Error> {
     }
     let lost: Vec<String> = sqlx::query_scalar(
         "select name from unnest(array['outbox', 'outbox_stream', 'outbox_receipt', 'outbox_group', 'outbox_overtaken',
-                                       'outbox_relay', 'outbox_stream_names', 'outbox_seq_seq', 'outbox_doorbell']) as name
+                                       'outbox_relay', 'outbox_dead_letter', 'outbox_consumer', 'outbox_stream_names', 'outbox_seq_seq', 'outbox_doorbell']) as name
           where to_regclass(name) is null",
     )
     .fetch_all(&mut *db)
@@ -101,7 +101,9 @@ async fn rights(db: &mut PgConnection) -> Result<(), Error> {
                         ('delete', 'outbox_receipt'), ('select', 'outbox_group'), ('insert', 'outbox_group'),
                         ('update', 'outbox_group'), ('delete', 'outbox_group'), ('select', 'outbox_overtaken'), ('insert', 'outbox_overtaken'),
                         ('update', 'outbox_overtaken'), ('delete', 'outbox_overtaken'), ('select', 'outbox_relay'),
-                        ('update', 'outbox_relay'), ('select', 'outbox_stream_names'), ('select', 'outbox_seq_seq'),
+                        ('update', 'outbox_relay'), ('select', 'outbox_dead_letter'), ('insert', 'outbox_dead_letter'),
+                        ('delete', 'outbox_dead_letter'), ('select', 'outbox_consumer'), ('insert', 'outbox_consumer'),
+                        ('update', 'outbox_consumer'), ('delete', 'outbox_consumer'), ('select', 'outbox_stream_names'), ('select', 'outbox_seq_seq'),
                         ('update', 'outbox_doorbell')) as wanted (privilege, name)
           where not has_table_privilege(wanted.name, wanted.privilege)
          union all

@@ -1,9 +1,14 @@
-//! Dead letters: rows set aside for a person.
+//! Dead letters: what could not be sent, and what a group's handler could not make take effect. Set aside for a person.
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, Postgres};
 
-type Result<T> = std::result::Result<T, sqlx::Error>;
+use super::Result;
+
+/// An event that was replayed so often and came back each time is replayed only by its id.
+pub(crate) const REPLAYS_MAX: i32 = 3;
+/// So many letters of groups are replayed in one transaction.
+const PORTION: i64 = 1_000;
 
 /// Which dead letters are meant. Without any field: all.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +16,7 @@ pub(crate) struct Filter {
     pub(crate) ids: Vec<String>,
     pub(crate) stream: Option<String>,
     pub(crate) r#type: Option<String>,
+    pub(crate) group: Option<String>,
 }
 
 /// A dead letter.
@@ -18,96 +24,205 @@ pub(crate) struct Filter {
 pub(crate) struct DeadLetter {
     pub(crate) id: String,
     pub(crate) stream: String,
-    pub(crate) seq: i64,
+    /// The group whose handler it could not pass; none: it could not be sent.
+    pub(crate) group_name: Option<String>,
+    /// Its number in the stream.
+    pub(crate) entry: Option<String>,
     #[serde(rename = "type")]
     #[sqlx(rename = "type")]
-    pub(crate) r#type: String,
+    pub(crate) r#type: Option<String>,
     pub(crate) key: Option<String>,
-    pub(crate) ver: i32,
+    pub(crate) ver: Option<i32>,
     pub(crate) attempts: i32,
     pub(crate) last_error: String,
-    pub(crate) created_at: String,
+    pub(crate) replays: i32,
+    pub(crate) created_at: Option<String>,
     pub(crate) dead_at: String,
     /// Only when one is shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) headers: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failures: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) consumer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) handler: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fields: Option<String>,
 }
 
-/// The newest dead letters first. `payloads`: with their payloads and headers.
+/// What became of letters that were to be replayed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub(crate) replayed: i64,
+    /// They are no events, so nothing can be sent.
+    pub(crate) no_events: i64,
+    /// They came back too often.
+    pub(crate) looping: i64,
+}
+
+/// Both kinds, as one table.
+const LETTERS: &str = "(
+    select null::bigint as no, null::text as group_name, id::text, stream::text, seq::text as entry, type::text, key::text,
+           ver::integer, attempts::integer, last_error, 0 as replays, created_at, dead_at, payload::text, headers::text,
+           null::text as failures, null::text as consumer, null::text as handler, null::text as fields
+      from outbox
+     where due_at = 'infinity'
+    union all
+    select no, group_name, coalesce(id, 'letter-' || no), stream, entry, type, key, ver, attempts, reason, replays, time,
+           buried_at, payload, headers::text, failures::text, consumer, handler, case when id is null then fields::text end
+      from outbox_dead_letter
+     where replayed_at is null and dropped_at is null
+    ) letter";
+
+/// Which of them are meant, by the parameters of `bound`. `id` and `group` say where the letter keeps these.
+fn meant(id: &str, group: &str) -> String {
+    format!(
+        "($1 = '{{}}' or {id} = any($1)) and ($2::text is null or stream = $2)
+         and ($3::text is null or type = $3) and ($4::text is null or {group} = $4)"
+    )
+}
+
+/// Of those that could not be sent.
+fn meant_unsent() -> String {
+    meant("id", "null::text")
+}
+
+/// Of those that groups have left, and nobody has replayed or dropped yet.
+fn meant_of_groups() -> String {
+    let meant = meant("coalesce(id, 'letter-' || no)", "group_name");
+    format!("replayed_at is null and dropped_at is null and {meant}")
+}
+
+type Query<'q> = sqlx::query::Query<'q, Postgres, sqlx::postgres::PgArguments>;
+
+fn bound<'q>(statement: String, filter: &'q Filter) -> Query<'q> {
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(&filter.ids)
+        .bind(&filter.stream)
+        .bind(&filter.r#type)
+        .bind(&filter.group)
+}
+
+async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
+    use sqlx::Row;
+    query.fetch_one(db).await?.try_get(0)
+}
+
+/// The newest dead letters first. `whole`: with their payloads and all that is known of them.
 pub(crate) async fn list(
     db: &mut PgConnection,
     filter: &Filter,
     rows_max: i64,
-    payloads: bool,
+    whole: bool,
 ) -> Result<Vec<DeadLetter>> {
-    sqlx::query_as(
-        "select id, stream, seq, type, key, ver, attempts, last_error,
+    let statement = format!(
+        "select id, stream, group_name, entry, type, key, ver, attempts, last_error, replays,
                 to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as created_at,
                 to_char(dead_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as dead_at,
-                case when $5 then payload::text end as payload, case when $5 then headers::text end as headers
-           from outbox
-          where due_at = 'infinity' and ($1 = '{}' or id = any($1))
-            and ($2::text is null or stream = $2) and ($3::text is null or type = $3)
-          order by dead_at desc, seq desc
-          limit $4",
-    )
-    .bind(&filter.ids)
-    .bind(&filter.stream)
-    .bind(&filter.r#type)
-    .bind(rows_max)
-    .bind(payloads)
-    .fetch_all(db)
-    .await
+                case when $6 then payload end as payload, case when $6 then headers end as headers,
+                case when $6 then failures end as failures, case when $6 then consumer end as consumer,
+                case when $6 then handler end as handler, case when $6 then fields end as fields
+           from {LETTERS} where {}
+          order by letter.dead_at desc, no desc, letter.entry desc
+          limit $5",
+        meant("id", "group_name")
+    );
+    let rows = bound(statement, filter).bind(rows_max).bind(whole).fetch_all(db).await?;
+    rows.iter().map(DeadLetter::from_row).collect()
 }
 
 pub(crate) async fn count(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
-    sqlx::query_scalar(
-        "select count(*) from outbox
-          where due_at = 'infinity' and ($1 = '{}' or id = any($1))
-            and ($2::text is null or stream = $2) and ($3::text is null or type = $3)",
-    )
-    .bind(&filter.ids)
-    .bind(&filter.stream)
-    .bind(&filter.r#type)
-    .fetch_one(db)
-    .await
+    let statement = format!("select count(*) from {LETTERS} where {}", meant("id", "group_name"));
+    number(db, bound(statement, filter)).await
 }
 
-/// Makes dead letters due now, all at the same time so that they keep their order, and with fresh attempts: the relay
-/// gives each a new number and sends it. A relay that sleeps
-/// is woken.
-pub(crate) async fn replay(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
-    sqlx::query_scalar(
+/// Sends dead letters again: those of the relay to the end of their streams, those of a group on the lane that only this group
+/// reads. Tells how far it has come after each portion. A relay that sleeps is woken.
+pub(crate) async fn replay(
+    db: &mut PgConnection,
+    filter: &Filter,
+    mut progress: impl FnMut(i64),
+) -> Result<Replayed> {
+    let mut all = Replayed { replayed: replay_unsent(db, filter).await?, ..Replayed::default() };
+    loop {
+        progress(all.replayed);
+        let replayed = replay_of_groups(db, filter).await?;
+        all.replayed += replayed;
+        if replayed == 0 {
+            break;
+        }
+    }
+    let left = |condition: &str| {
+        let statement =
+            format!("select count(*) from outbox_dead_letter where {condition} and {}", meant_of_groups());
+        bound(statement, filter)
+    };
+    all.no_events = number(db, left("not replayable")).await?;
+    all.looping = number(db, left(&format!("replayable and replays >= {REPLAYS_MAX} and $1 = '{{}}'"))).await?;
+    Ok(all)
+}
+
+/// What could not be sent is due now, all at the same time so that it keeps its order, and with fresh attempts: the relay
+/// gives each a new number.
+async fn replay_unsent(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
+    let statement = format!(
         "with replayed as (
              update outbox set dead_at = null, due_at = now(), attempts = 0
-              where due_at = 'infinity' and ($1 = '{}' or id = any($1))
-                and ($2::text is null or stream = $2) and ($3::text is null or type = $3)
+              where due_at = 'infinity' and {}
              returning 1
          ), rung as (
              select pg_notify('outbox', current_schema()) from (select from replayed limit 1) as any_at_all
          )
          select count(*) from replayed where (select count(*) from rung) >= 0",
-    )
-    .bind(&filter.ids)
-    .bind(&filter.stream)
-    .bind(&filter.r#type)
-    .fetch_one(db)
-    .await
+        meant_unsent()
+    );
+    number(db, bound(statement, filter)).await
+}
+
+/// A letter of a group becomes a row of its own, on the lane that only this group reads; its headers say what it was. In one
+/// transaction with the mark that it was replayed, so two people who replay it at once replay it once.
+async fn replay_of_groups(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    let statement = format!(
+        "with letter as (
+             select * from outbox_dead_letter
+              where replayable and (replays < {REPLAYS_MAX} or $1 <> '{{}}') and {}
+              order by no
+              limit {PORTION}
+                for update skip locked
+         ), marked as (
+             update outbox_dead_letter d set replayed_at = clock_timestamp() from letter where d.no = letter.no
+         ), row as (
+             insert into outbox (stream, type, key, id, ver, payload, headers)
+             select stream || ':' || group_name || ':replay', type, key, outbox_new_id(), ver, payload::json,
+                    coalesce(headers, '{{}}')
+                    || jsonb_build_object('outbox-id', id, 'outbox-replays', (replays + 1)::text, 'outbox-time',
+                          to_char(time at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))
+               from letter order by no
+             returning 1
+         )
+         select count(*) from row",
+        meant_of_groups()
+    );
+    let replayed = number(&mut tx, bound(statement, filter)).await?;
+    tx.commit().await?;
+    Ok(replayed)
 }
 
 /// Forgets dead letters for good.
 pub(crate) async fn drop(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
-    let done = sqlx::query(
-        "delete from outbox
-          where due_at = 'infinity' and ($1 = '{}' or id = any($1))
-            and ($2::text is null or stream = $2) and ($3::text is null or type = $3)",
-    )
-    .bind(&filter.ids)
-    .bind(&filter.stream)
-    .bind(&filter.r#type)
-    .execute(db)
-    .await?;
-    Ok(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
+    let statement = format!(
+        "with unsent as (
+             delete from outbox where due_at = 'infinity' and {} returning 1
+         ), of_groups as (
+             update outbox_dead_letter set dropped_at = clock_timestamp() where {} returning 1
+         )
+         select (select count(*) from unsent) + (select count(*) from of_groups)",
+        meant_unsent(),
+        meant_of_groups(),
+    );
+    number(db, bound(statement, filter)).await
 }

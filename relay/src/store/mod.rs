@@ -3,18 +3,21 @@
 
 mod check;
 pub(crate) mod dead;
+mod letters;
 pub(crate) mod people;
 mod reports;
 mod retention;
 mod waiting;
 
 pub(crate) use check::{check, tables};
+pub(crate) use letters::{forget_letters, keep_letters, report_consumers};
 pub(crate) use reports::{
     GroupPosition, GroupReport, LaneReport, cut_back, end_lease, group_positions, lease, report, report_groups,
 };
-pub(crate) use retention::{prunable, prune};
+pub(crate) use retention::{old_enough, prunable, prune};
 pub(crate) use waiting::{
-    Overtaken, appeared, bury, count_attempt, due, next_due, overtake, overtaken, release, settle_overtaken, was_sent,
+    Overtaken, appeared, bury, count_attempt, due, held, next_due, overtake, overtaken, release, settle_overtaken,
+    was_sent,
 };
 
 use std::num::{NonZeroU16, NonZeroU32};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection};
 
 use super::{Number, Result, numbers};
+use crate::Seq;
 
 /// Streams with published rows older than this, and the number up to which they may be deleted.
 ///
@@ -22,6 +23,21 @@ pub(crate) async fn prunable(db: &mut PgConnection, older_than: Duration) -> Res
     .fetch_all(db)
     .await?;
     Ok(numbers(rows))
+}
+
+/// Each stream's number up to which everything was published longer ago than this, and the number from which on some are
+/// not decided yet.
+pub(crate) async fn old_enough(db: &mut PgConnection, than: Duration) -> Result<Vec<(String, Seq, Option<Seq>)>> {
+    sqlx::query_as(
+        "select s.stream, greatest(old.last_seq, s.pruned_seq), undecided.lowest
+           from outbox_stream s
+          cross join lateral (select max(last_seq) as last_seq from outbox_receipt r
+                               where r.stream = s.stream and published_at <= now() - $1 * interval '1 microsecond') old
+          cross join (select min(lower(missing)) as lowest from outbox_overtaken) undecided",
+    )
+    .bind(i64::try_from(than.as_micros()).unwrap_or(i64::MAX))
+    .fetch_all(db)
+    .await
 }
 
 /// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all.

@@ -71,6 +71,20 @@ pub(crate) async fn due(db: &mut PgConnection, streams: &[String], rows_max: i64
     Ok(numbers(rows))
 }
 
+/// Rows of a stream that are held and were not always: what was buried, and what is replayed.
+pub(crate) async fn held(db: &mut PgConnection, stream: &str, above: Seq, upto: Seq) -> Result<Vec<Number>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select stream, seq from outbox
+          where stream = $1 and seq > $2 and seq <= $3 and due_at is not null and last_error is not null",
+    )
+    .bind(stream)
+    .bind(above)
+    .bind(upto)
+    .fetch_all(db)
+    .await?;
+    Ok(numbers(rows))
+}
+
 /// How long until the next held row of these streams is due.
 pub(crate) async fn next_due(db: &mut PgConnection, streams: &[String]) -> Result<Option<Duration>> {
     let seconds: Option<f64> = sqlx::query_scalar(

@@ -1,0 +1,74 @@
+//! What consumers say of themselves, and what the relay says to them: up to where their groups are settled for good.
+
+use outbox::EntryId;
+use redis::{Value, pipe};
+use serde::{Deserialize, Serialize};
+
+use crate::append::Appender;
+use crate::fault::Outage;
+use crate::letters::{Tray, storable_time};
+use crate::replies::text;
+
+/// What one consumer has done since it started.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    #[serde(default)]
+    pub(crate) stream: String,
+    #[serde(default)]
+    pub(crate) group_name: String,
+    #[serde(default)]
+    pub(crate) consumer: String,
+    processed: i64,
+    failed: i64,
+    retried: i64,
+    buried: i64,
+    #[serde(default)]
+    lost: i64,
+    handling_mean_us: i64,
+    handling_p99_us: i64,
+    last_active_at: Option<String>,
+}
+
+impl Appender {
+    /// The tallies of each group's consumers. One that cannot be read is passed over.
+    pub(crate) async fn tallies(&mut self, trays: &[Tray]) -> Result<Vec<Tally>, Outage> {
+        if trays.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut pipeline = pipe();
+        for tray in trays {
+            pipeline.cmd("HGETALL").arg(format!("{}:{}:stats", tray.stream, tray.group));
+        }
+        let replies = self.send(&pipeline).await?;
+        Ok(trays.iter().zip(&replies).flat_map(|(tray, reply)| read_tallies(tray, reply)).collect())
+    }
+
+    /// Tells consumers up to where their groups are settled and written down. It is for the comfort of their inboxes: where
+    /// it cannot be said they are pruned later.
+    pub(crate) async fn tell_settled(&mut self, positions: &[(&str, &str, EntryId)]) -> Result<(), Outage> {
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = pipe();
+        for (stream, group, settled) in positions {
+            pipeline.cmd("HSET").arg(format!("{stream}:settled")).arg(*group).arg(settled.to_string());
+        }
+        self.send(&pipeline).await?;
+        Ok(())
+    }
+}
+
+fn read_tallies(tray: &Tray, reply: &Value) -> Vec<Tally> {
+    let pairs: Vec<(&Value, &Value)> = match reply {
+        Value::Array(flat) => flat.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        Value::Map(pairs) => pairs.iter().map(|(name, value)| (name, value)).collect(),
+        _ => vec![],
+    };
+    let tally = |(name, value): (&Value, &Value)| {
+        let (consumer, told) = (text(name)?.replace('\0', ""), text(value)?);
+        let mut tally: Tally = serde_json::from_str(told).ok()?;
+        tally.last_active_at = tally.last_active_at.and_then(|at| storable_time(&at));
+        Some(Tally { stream: tray.stream.clone(), group_name: tray.group.clone(), consumer, ..tally })
+    };
+    pairs.into_iter().filter_map(tally).collect()
+}

@@ -1,0 +1,178 @@
+//! What a group cannot make take effect lies in Postgres with its reason, and is replayed to that group alone.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use outbox::{Consumer, Entry, Event};
+use outbox_tests::{Child, Doing, Seen, Stage, consumer, eventually, until_settled};
+use relay::Relay;
+
+/// A consumer that refuses events whose id begins with "bad", until it is mended.
+fn picky(stage: &Stage, group: &str, seen: &Seen, mended: &Arc<AtomicBool>) -> Consumer {
+    let (notes, mended) = (seen.clone(), mended.clone());
+    let handler = Doing(move |entry: Entry| {
+        let fails = entry.id.starts_with("bad") && !mended.load(Relaxed);
+        if !fails {
+            notes.note(&entry);
+        }
+        async move { if fails { Err("it is bad")? } else { Ok(()) } }
+    });
+    consumer(stage, "s", group).attempts_max(NonZeroU32::MIN).handler(handler).build().expect("valid")
+}
+
+/// Turns of the relay until Postgres knows so many letters that wait.
+async fn until_letters(stage: &Stage, relay: &mut Relay, count: i64) {
+    eventually("the letters to come into Postgres", async || {
+        relay.tick().await.expect("Postgres is there");
+        let there: i64 = stage
+            .ask("select count(*) from outbox_dead_letter where replayed_at is null and dropped_at is null")
+            .await;
+        there == count
+    })
+    .await;
+}
+
+async fn verb(stage: &Stage, arguments: &[&str]) -> String {
+    let mut child = Child::spawn(stage.command(arguments));
+    let code = child.wait().await;
+    format!("{code}: {}", child.log())
+}
+
+#[tokio::test]
+async fn a_dead_letter_of_a_group_is_replayed_to_that_group_alone_and_takes_effect_once() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    let mut tx = stage.pool.begin().await.expect("Postgres is there");
+    for id in ["good", "bad"] {
+        let event = Event::draft("s", "t").id(id).key("k").header("traceparent", "00-ab").json(&id).expect("valid");
+        let _ = outbox::enqueue(&mut tx, &event).await.expect("written");
+    }
+    tx.commit().await.expect("committed");
+    stage.until_entries(&mut relay, "s", 2).await;
+
+    let (broken, whole) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(true)));
+    let (seen_by_a, seen_by_b) = (Seen::default(), Seen::default());
+    let (mut a, mut b) = (picky(&stage, "a", &seen_by_a, &broken), picky(&stage, "b", &seen_by_b, &whole));
+    until_settled(&mut a, 2).await;
+    until_settled(&mut b, 2).await;
+    until_letters(&stage, &mut relay, 1).await;
+    assert_eq!(stage.length("s:a:dead").await, 0, "Redis need not keep it");
+
+    let shown = verb(&stage, &["dead", "show", "bad"]).await;
+    let shown: serde_json::Value =
+        serde_json::from_str(shown.strip_prefix("0: ").expect("it is there")).expect("JSON");
+    for (field, value) in
+        [("stream", "s"), ("group_name", "a"), ("entry", "1-2"), ("last_error", "it is bad"), ("payload", "\"bad\"")]
+    {
+        assert_eq!(shown[field], value, "{field} of {shown}");
+    }
+    assert!(shown["headers"].as_str().is_some_and(|headers| headers.contains("00-ab")), "{shown}");
+    assert!(shown["failures"].as_str().is_some_and(|failures| failures.contains("it is bad")), "{shown}");
+
+    broken.store(true, Relaxed);
+    assert_eq!(
+        verb(&stage, &["dead", "replay", "--group", "a", "--dry-run"]).await,
+        "0: 1 dead letter would be sent again\n"
+    );
+    assert_eq!(verb(&stage, &["dead", "replay", "--group", "b"]).await, "0: 0 dead letters sent again\n");
+    assert_eq!(verb(&stage, &["dead", "replay", "bad"]).await, "0: 1 dead letter sent again\n");
+    assert_eq!(verb(&stage, &["dead", "replay", "bad"]).await, "1: 0 dead letters sent again\n", "only once");
+    stage.until_entries(&mut relay, "s:a:replay", 1).await;
+    until_settled(&mut a, 1).await;
+    assert_eq!(seen_by_a.ids(), ["good", "bad"], "under the id that it always had");
+    until_idle(&mut b).await;
+    assert_eq!(seen_by_b.ids(), ["good", "bad"], "the other group has nothing to do with it");
+}
+
+async fn until_idle(consumer: &mut Consumer) {
+    eventually("nothing to do", async || consumer.tick().await.expect("usable") == outbox::Turn::Idle).await;
+}
+
+#[tokio::test]
+async fn a_letter_that_comes_back_again_and_again_is_replayed_only_by_its_id() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("s", "bad").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    let mut group = picky(&stage, "g", &Seen::default(), &Arc::new(AtomicBool::new(false)));
+    until_settled(&mut group, 1).await;
+    for replays in 1..=3 {
+        until_letters(&stage, &mut relay, 1).await;
+        assert_eq!(verb(&stage, &["dead", "replay", "--all"]).await, "0: 1 dead letter sent again\n");
+        stage.until_entries(&mut relay, "s:g:replay", replays).await;
+        until_settled(&mut group, 1).await;
+    }
+    until_letters(&stage, &mut relay, 1).await;
+    let said = verb(&stage, &["dead", "replay", "--all"]).await;
+    assert!(said.starts_with("0: 0 dead letters sent again\n1 dead letter left: replayed 3 times in vain"), "{said}");
+    assert_eq!(stage.ask::<i32>("select max(replays) from outbox_dead_letter").await, 3);
+    assert_eq!(verb(&stage, &["dead", "replay", "bad"]).await, "0: 1 dead letter sent again\n");
+}
+
+#[tokio::test]
+async fn what_a_group_buried_survives_a_redis_that_loses_everything() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    for n in 0..3 {
+        stage.enqueue("s", &format!("bad-{n}")).await;
+    }
+    stage.until_entries(&mut relay, "s", 3).await;
+    let (seen, mended) = (Seen::default(), Arc::new(AtomicBool::new(false)));
+    let mut group = picky(&stage, "g", &seen, &mended);
+    until_settled(&mut group, 3).await;
+    // Lost before the relay has looked: the group's position was not written down either, so all of it comes again.
+    stage.redis.command(&["FLUSHALL"]).await;
+    eventually("the letters to come into Postgres", async || {
+        relay.tick().await.expect("Postgres is there");
+        let _ = group.tick().await.expect("usable");
+        stage.ask::<i64>("select count(*) from outbox_dead_letter").await == 3
+    })
+    .await;
+    until_letters(&stage, &mut relay, 3).await;
+}
+
+#[tokio::test]
+async fn an_entry_that_is_no_event_is_listed_and_dropped_and_cannot_be_replayed() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("s", "good").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    // What Postgres cannot store, and what lies in the tray without being a letter of ours.
+    stage.redis.command(&["XADD", "s:g:dead", "*", "a\0b", "c\0d", "headers", "{\"x\":\"\\u0000\"}"]).await;
+    until_letters(&stage, &mut relay, 1).await;
+    let listed = verb(&stage, &["dead", "list"]).await;
+    assert!(listed.contains("letter-1  s       g      -"), "{listed}");
+    let said = verb(&stage, &["dead", "replay", "--group", "g"]).await;
+    assert_eq!(said, "0: 0 dead letters sent again\n1 dead letter left: no events, so nothing can be sent\n");
+    assert_eq!(verb(&stage, &["dead", "drop", "letter-1"]).await, "0: 1 dead letter dropped\n");
+    assert_eq!(verb(&stage, &["dead", "list"]).await, "0: no dead letters\n");
+}
+
+#[tokio::test]
+async fn what_consumers_do_is_told_in_postgres() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    for id in ["good", "bad", "fine"] {
+        stage.enqueue("s", id).await;
+    }
+    stage.until_entries(&mut relay, "s", 3).await;
+    let mut group = picky(&stage, "g", &Seen::default(), &Arc::new(AtomicBool::new(false)));
+    until_settled(&mut group, 3).await;
+    eventually("the tally to come into Postgres", async || {
+        relay.tick().await.expect("Postgres is there");
+        let _ = group.tick().await.expect("usable");
+        stage
+            .ask::<bool>(
+                "select exists (select from stream_consumer_stats
+                                 where stream_name = 's' and consumer_group = 'g' and messages_processed = 2
+                                   and messages_failed = 1 and messages_dead_lettered = 1 and last_active_at is not null)",
+            )
+            .await
+    })
+    .await;
+    let consumer: String = stage.ask("select consumer_name from stream_consumer_stats").await;
+    assert_eq!(consumer, group.name());
+    assert_eq!(stage.ask::<i64>("select messages_processed from stream_processing_metrics").await, 2);
+}
