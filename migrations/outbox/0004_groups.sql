@@ -28,10 +28,10 @@ create table outbox_dead_letter (
     replays         integer          not null default 0,     -- how often it was replayed before
     buried_at       timestamptz      not null default clock_timestamp(),
     replayed_at     timestamptz,
-    dropped_at      timestamptz,
-
-    constraint outbox_dead_letter_once unique (lane, group_name, entry)
+    dropped_at      timestamptz
 );
+-- With the id, since numbers may begin again.
+create unique index outbox_dead_letter_once on outbox_dead_letter (lane, group_name, entry, coalesce(id, ''));
 create index outbox_dead_letter_waiting on outbox_dead_letter (buried_at)
     where replayed_at is null and dropped_at is null;
 create index outbox_dead_letter_id on outbox_dead_letter (id);
@@ -53,6 +53,25 @@ create table outbox_consumer (
 
     primary key (stream, group_name, consumer)
 );
+
+-- `truncate outbox restart identity`: numbers begin again, and what was written down of the old ones says nothing of the new.
+create function outbox_begin_anew() returns trigger
+language plpgsql set search_path from current as $$
+declare
+    last bigint;
+begin
+    select case when is_called then last_value else 0 end into last from outbox_seq_seq;
+    if last < (select greatest(r.frontier, (select max(sent_seq) from outbox_stream)) from outbox_relay r) then
+        update outbox_relay set frontier = 0;
+        delete from outbox_overtaken;
+        delete from outbox_receipt;
+        delete from outbox_group;
+        update outbox_stream set sent_seq = 0, pruned_seq = 0;
+    end if;
+    return null;
+end
+$$;
+create trigger outbox_begin_anew after truncate on outbox for each statement execute function outbox_begin_anew();
 
 -- Which partition of a topic a key goes to. The library's `partition` says the same.
 create function outbox_partition(topic text, partitions integer, key text) returns text

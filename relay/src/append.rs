@@ -17,7 +17,7 @@ use redis::{Cmd, Pipeline, Value, cmd, pipe};
 use crate::config::Config;
 use crate::fault::{Error, Fault, Outage};
 use crate::lanes::Top;
-use crate::replies::{Appended, Transacted, as_error, read_top, read_transaction};
+use crate::replies::{Appended, Transacted, as_error, field, read_top, read_transaction, text};
 
 /// Notices of dead letters are kept to about so many; the dead letters themselves lie in Postgres.
 const NOTICES_MAX: usize = 10_000;
@@ -81,6 +81,8 @@ impl Appender {
         }
         let mut pipeline = pipe();
         for stream in streams {
+            // What an earlier watch saw is older than this answer.
+            self.watched.remove(stream);
             pipeline.cmd("XINFO").arg("STREAM").arg(stream);
         }
         self.send(&pipeline).await?.iter().map(read_top).collect()
@@ -172,10 +174,15 @@ impl Appender {
     }
 
     /// Raises a stream's top to a number that is given up, so that Redis itself refuses it to anyone who still holds it.
+    ///
+    /// `XSETID` alone could lower it again: Redis compares with the newest entry, not with the top, and breaks nobody's watch
+    /// by it. A time to live, set and taken back, does break it; so of two who raise at once one finds out.
     pub(crate) async fn fence(&mut self, stream: &str, id: EntryId) -> Result<Transacted, Outage> {
-        let mut xsetid = cmd("XSETID");
+        let (mut xsetid, mut touch, mut untouch) = (cmd("XSETID"), cmd("EXPIRE"), cmd("PERSIST"));
         xsetid.arg(stream).arg(id.to_string());
-        self.transact(stream, vec![xsetid]).await
+        touch.arg(stream).arg(86_400);
+        untouch.arg(stream);
+        self.transact(stream, vec![xsetid, touch, untouch]).await
     }
 
     /// Lets go of everything up to a number, if the stream still ends where we think it does. By a script: where memory is
@@ -273,6 +280,35 @@ impl Appender {
             _ => Ok(None),
         });
         Ok((read_top(&replies[0])?, there.collect::<Result<_, _>>()?))
+    }
+
+    /// The newest entries of a generation below a number, newest first: each with its number and the event's id.
+    pub(crate) async fn newest(
+        &mut self,
+        stream: &str,
+        below: EntryId,
+        count: usize,
+    ) -> Result<Vec<(EntryId, String)>, Outage> {
+        let mut pipeline = pipe();
+        let lowest = EntryId { seq: 0, ..below };
+        pipeline
+            .cmd("XREVRANGE")
+            .arg(stream)
+            .arg(format!("({below}"))
+            .arg(lowest.to_string())
+            .arg("COUNT")
+            .arg(count);
+        let replies = self.send(&pipeline).await?;
+        let entry = |entry: &Value| {
+            let Value::Array(parts) = entry else { return None };
+            let number = text(parts.first()?)?.parse().ok()?;
+            Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
+        };
+        match (&replies[0], as_error(&replies[0])) {
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
+            _ => Ok(vec![]),
+        }
     }
 
     /// How many entries each stream has; none where there is no such stream.

@@ -240,10 +240,13 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     }));
     text.push_str(&table(&rows));
     if !groups.is_empty() {
-        let mut rows = vec![["stream", "group", "delivered", "settled", "pending", "consumers"].map(str::to_owned)];
+        let heads = ["stream", "group", "lag", "oldest", "pending", "consumers", "delivered", "settled"];
+        let mut rows = vec![heads.map(str::to_owned)];
         rows.extend(groups.into_iter().map(|g| {
-            let [delivered, settled] = [g.delivered_seq, g.settled_seq].map(|n| n.to_string());
-            [g.stream, g.name, delivered, settled, g.pending.to_string(), g.consumers.to_string()]
+            let oldest = g.oldest_seconds.map_or("-".into(), age);
+            let [lag, pending, consumers, delivered, settled] =
+                [g.lag, g.pending, g.consumers, g.delivered_seq, g.settled_seq].map(|n| n.to_string());
+            [g.stream, g.name, lag, oldest, pending, consumers, delivered, settled]
         }));
         text.push('\n');
         text.push_str(&table(&rows));

@@ -24,7 +24,9 @@ impl Relay {
         // A batch read ahead does not know of these lanes, and need not.
         let tops = self.redis.met().look(&streams).await?;
         for (stream, top) in streams.iter().zip(tops) {
-            self.hear(stream, &top, now).await?;
+            if self.verify(stream, &top).await? {
+                self.hear(stream, &top, now).await?;
+            }
         }
         Ok(())
     }
@@ -74,8 +76,12 @@ impl Relay {
 
     /// Redis has less than it had: the rows are still here, and go again under the same numbers.
     async fn lost(&mut self, stream: &str, from: Seq, to: Seq) -> Result<(), Error> {
+        let Some(pruned) = store::cut_back(&mut self.db, stream, from - 1).await? else {
+            // Until it is written down, it has not been heard.
+            self.lanes.unhear(stream, to);
+            return Ok(());
+        };
         tracing::warn!(stream, from, to, "Redis lost entries; they are sent again");
-        let pruned = store::cut_back(&mut self.db, stream, from - 1).await?;
         if pruned >= from {
             tracing::error!(
                 stream,

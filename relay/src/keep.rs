@@ -10,7 +10,7 @@ use crate::schedule::is_time;
 use crate::store::{self, LaneReport};
 
 /// Held rows are looked for so often while awake; asleep, when the next one is due.
-const DUE_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const DUE_EVERY: Duration = Duration::from_millis(50);
 /// How long numbers that another relay overtook may stay unknown to this one.
 const OVERTAKEN_EVERY: Duration = Duration::from_secs(1);
 /// Without a lease each relay still says that it is there.

@@ -30,6 +30,8 @@ pub(crate) struct Lane {
     pub(crate) state: State,
     /// How many entries the last probe found.
     pub(crate) length: i64,
+    /// Redis and Postgres tell the same story of it: looked at once a connection to Postgres.
+    pub(crate) verified: bool,
     /// Up to here every group has settled it, and it is gone from Redis.
     pub(crate) trimmed: Seq,
     /// How often it was refused since it last flowed.
@@ -83,14 +85,18 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// Adds a stream that is not known yet, or begins anew with one that somebody gave another generation.
     pub(crate) fn add(&mut self, checkpoint: &Checkpoint) {
-        if self.get(&checkpoint.stream).is_some_and(|lane| lane.generation == checkpoint.generation) {
+        let known = self.get(&checkpoint.stream);
+        if known.is_some_and(|lane| lane.generation == checkpoint.generation) {
             return;
         }
+        // We may have sent more than was written down.
+        let top = known.map_or(0, |lane| lane.top).max(checkpoint.sent_seq);
         let lane = Lane {
             generation: checkpoint.generation,
-            top: checkpoint.sent_seq,
-            cursor: checkpoint.sent_seq,
+            top,
+            cursor: top,
             state: State::Unknown,
+            verified: known.is_some_and(|lane| lane.verified),
             length: 0,
             trimmed: 0,
             refusals: 0,
@@ -188,6 +194,17 @@ impl Lanes {
         }
         lane.cursor = lane.cursor.max(top);
         if top > was { News::OthersSent { from: was + 1, to: top } } else { News::None }
+    }
+
+    /// A loss was heard, and could not be acted upon: it is heard again.
+    pub(crate) fn unhear(&mut self, stream: &str, was: Seq) {
+        let lane = self.get_mut(stream);
+        (lane.top, lane.cursor, lane.state) = (was, was, State::Unknown);
+    }
+
+    /// Everything that is known of a stream is void.
+    pub(crate) fn remove(&mut self, stream: &str) {
+        self.lanes.remove(stream);
     }
 
     /// An appended batch moved the top.

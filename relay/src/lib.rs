@@ -47,6 +47,7 @@ mod send;
 mod store;
 mod tallies;
 mod trim;
+mod verify;
 
 pub use cli::{Cli, run};
 pub use complaint::{complain, explain};

@@ -101,13 +101,10 @@ impl Relay {
     fn reports_of(&self, groups: &[Group]) -> Vec<GroupReport> {
         let report = |group: &Group| {
             let lane = self.lanes.lane(&group.stream);
-            // A group may have been made ahead of the top. It is not further than the stream.
+            // A group may have been made ahead of everything; and while a stream is built anew, its groups are ahead of it.
             let seq = |id: EntryId| {
-                if id.generation == lane.generation {
-                    Seq::try_from(id.seq).unwrap_or(lane.top).min(lane.top)
-                } else {
-                    0
-                }
+                let seq = Seq::try_from(id.seq).unwrap_or(Seq::MAX).min(self.frontier.at().max(lane.top));
+                (id.generation == lane.generation).then_some(seq)
             };
             GroupReport {
                 delivered_seq: seq(group.delivered),
@@ -124,13 +121,8 @@ impl Relay {
     async fn tell_settled(&mut self, groups: &[Group]) -> Result<(), Error> {
         let mut news = vec![];
         for group in groups {
-            let lane = self.lanes.lane(&group.stream);
-            let settled =
-                if group.settled.generation == lane.generation && group.settled.seq > lane.top.unsigned_abs() {
-                    EntryId { generation: lane.generation, seq: lane.top.unsigned_abs() }
-                } else {
-                    group.settled
-                };
+            let highest = self.frontier.at().max(self.lanes.lane(&group.stream).top).unsigned_abs();
+            let settled = EntryId { seq: group.settled.seq.min(highest), ..group.settled };
             let key = (group.stream.clone(), group.name.clone());
             if settled.seq > 0 && self.told_settled.get(&key) != Some(&settled) {
                 news.push((key, settled));

@@ -167,6 +167,16 @@ impl Relay {
         self.looked_at = Some(now);
         // Smoothed: one slow answer must not make the relay sluggish.
         self.look_cost = (self.look_cost * 7 + begun.elapsed()) / 8;
+        if self.mark.last < self.frontier.at() {
+            tracing::warn!(
+                last = self.mark.last,
+                frontier = self.frontier.at(),
+                "numbers began again; Redis is asked anew"
+            );
+            self.lanes = Lanes::default();
+            self.ahead = None;
+            self.discovered = None;
+        }
         self.frontier.observe(&self.mark, now);
 
         if self.overtaking.is_time(now)

@@ -96,7 +96,8 @@ impl Relay {
     async fn fence(&mut self, stream: &str, mut numbers: Vec<Number>, now: Instant) -> Result<Vec<Number>, Error> {
         let Some(lane) = self.lanes.get(stream) else { return Ok(vec![]) };
         // Up to the cursor nothing waits to be sent; above it the table knows.
-        let (generation, above, frontier) = (lane.generation, lane.top.max(lane.cursor), self.frontier.at());
+        let (generation, lane_top, above, frontier) =
+            (lane.generation, lane.top, lane.top.max(lane.cursor), self.frontier.at());
         let unsent = match numbers.iter().map(|number| number.seq).max() {
             Some(highest) if highest > above => store::first_unsent(&mut self.db, stream, above, frontier).await?,
             _ => None,
@@ -104,6 +105,8 @@ impl Relay {
         let unsent = unsent.map(|(row, _)| row.seq);
         numbers.retain(|number| number.seq <= frontier && unsent.is_none_or(|unsent| number.seq < unsent));
         let Some(highest) = numbers.iter().map(|number| number.seq).max() else { return Ok(vec![]) };
+        // In a generation that has just begun the numbers lie far below what the one before has sent.
+        let highest = highest.max(lane_top);
 
         let fenced = self.redis.met().fence(stream, EntryId { generation, seq: highest.unsigned_abs() }).await?;
         if fenced == Transacted::Done {
@@ -126,19 +129,22 @@ impl Relay {
         if all.is_empty() {
             return Ok(());
         }
-        self.schedule.overtaken_at(now + OVERTAKEN_SOON);
         // A mark from before they were read could miss a writer that is still at work.
         let mark = store::mark(&mut self.db).await?;
-        for overtaken in all.iter().filter(|overtaken| still_writing(&overtaken.writers, &mark).is_empty()) {
-            self.decide(overtaken, now).await?;
+        for overtaken in &all {
+            // What is there has committed, whoever else is still at work; only the numbers stay until all have ended.
+            let ended = still_writing(&overtaken.writers, &mark).is_empty();
+            self.decide(overtaken, ended, now).await?;
         }
+        self.schedule.overtaken_by(now + OVERTAKEN_SOON.max(now.elapsed() * 4));
         Ok(())
     }
 
     /// What appeared gets new numbers, as what fell due does: no relay sends an overtaken number any more, but one may have,
     /// in the moment before it was stored.
-    async fn decide(&mut self, overtaken: &Overtaken, now: Instant) -> Result<(), Error> {
-        let appeared = store::appeared(&mut self.db, overtaken, DECIDE_ROWS_MAX).await?;
+    async fn decide(&mut self, overtaken: &Overtaken, ended: bool, now: Instant) -> Result<(), Error> {
+        let flowing = self.lanes.flowing();
+        let appeared = store::appeared(&mut self.db, overtaken, &flowing, DECIDE_ROWS_MAX).await?;
         let more = appeared.len() as i64 == DECIDE_ROWS_MAX;
         let last = appeared.last().map(|number| number.seq).filter(|_| more).unwrap_or(Seq::MAX - 1);
         let asked = appeared.len();
@@ -147,7 +153,9 @@ impl Relay {
         if !decided.late.is_empty() {
             tracing::debug!(rows = decided.late.len(), "committed late, behind what was sent; they go next");
         }
-        store::settle_overtaken(&mut self.db, overtaken, &decided.late, all_decided.then_some(last)).await?;
+        // Rows of a stream that does not flow are decided when it does.
+        let forget = ended && all_decided && !store::appeared_elsewhere(&mut self.db, overtaken, &flowing).await?;
+        store::settle_overtaken(&mut self.db, overtaken, &decided.late, forget.then_some(last)).await?;
         if more && all_decided {
             self.schedule.overtaken_at(now);
         }

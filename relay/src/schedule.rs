@@ -19,6 +19,11 @@ impl Schedule {
         self.overtaken = Some(at);
     }
 
+    /// Undecided numbers need no look before that, unless something happens.
+    pub(crate) fn overtaken_by(&mut self, at: Instant) {
+        self.overtaken = Some(self.overtaken.map_or(at, |sooner| sooner.min(at)));
+    }
+
     /// There are more dead letters to fetch: look again in the next turn.
     pub(crate) fn probe_at_once(&mut self) {
         self.probe = None;

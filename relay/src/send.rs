@@ -106,6 +106,9 @@ impl Relay {
     /// Redis took some of a batch and refused others.
     async fn sort_out(&mut self, batch: &Batch, landed: &[Landed], now: Instant) -> Result<(), Error> {
         for (lane, (stream, _)) in batch.lanes.iter().enumerate() {
+            if !self.lanes.flows(stream) {
+                continue; // its top has told, and somebody has paid
+            }
             let of_lane = || batch.rows.iter().zip(landed).filter(move |(row, _)| row.lane == lane);
             let reached = of_lane().filter(|(_, landed)| **landed == Landed::Yes).map(|(row, _)| row.seq).max();
             for (row, landed) in of_lane() {

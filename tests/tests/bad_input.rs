@@ -400,7 +400,7 @@ async fn a_redis_that_throws_streams_away_is_one_sentence() {
 }
 
 /// Everything that a relay needs, one by one: (privilege, object).
-const RIGHTS: [(&str, &str); 26] = [
+const RIGHTS: [(&str, &str); 33] = [
     ("usage", "schema public"),
     ("select", "outbox_schema"),
     ("select", "outbox"),
@@ -423,6 +423,13 @@ const RIGHTS: [(&str, &str); 26] = [
     ("delete", "outbox_overtaken"),
     ("select", "outbox_relay"),
     ("update", "outbox_relay"),
+    ("select", "outbox_dead_letter"),
+    ("insert", "outbox_dead_letter"),
+    ("delete", "outbox_dead_letter"),
+    ("select", "outbox_consumer"),
+    ("insert", "outbox_consumer"),
+    ("update", "outbox_consumer"),
+    ("delete", "outbox_consumer"),
     ("select", "outbox_stream_names"),
     ("select", "sequence outbox_seq_seq"),
     ("execute", "function outbox_mark"),

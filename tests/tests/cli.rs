@@ -613,7 +613,20 @@ async fn dead_letters_are_listed_newest_first_and_by_stream_and_type() {
     assert_eq!(listed(&stage, &["--limit", "3"]), ["b2", "b1", "a2"]);
     assert_eq!(listed(&stage, &["--stream", "nowhere"]), [""; 0]);
     let letters = json(&stage, &["dead", "list", "--json"]);
-    let fields = ["id", "stream", "seq", "type", "key", "ver", "attempts", "last_error", "created_at", "dead_at"];
+    let fields = [
+        "id",
+        "stream",
+        "group_name",
+        "entry",
+        "type",
+        "key",
+        "ver",
+        "attempts",
+        "last_error",
+        "replays",
+        "created_at",
+        "dead_at",
+    ];
     assert_eq!(keys(&letters[0]), fields.into(), "payloads are not listed");
     assert_eq!((&letters[0]["attempts"], &letters[0]["last_error"]), (&5.into(), &"WRONGTYPE b2".into()));
 

@@ -393,3 +393,53 @@ async fn rows_that_row_security_hides_are_an_error_and_no_silent_loss() {
     let mut relay = connect().await.expect("both stores are there");
     stage.until_entries(&mut relay, "s", 2).await;
 }
+
+#[tokio::test]
+async fn a_group_whose_row_is_locked_stops_no_stream() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("s", "a").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    eventually("the group to be known", async || {
+        tick(&mut relay).await;
+        stage.ask::<bool>("select exists (select from outbox_group)").await
+    })
+    .await;
+    let mut locked = stage.pool.begin().await.expect("Postgres is there");
+    run(&mut locked, "select from outbox_group for update").await;
+    run(&mut locked, "select from outbox_stream for update").await;
+    // No wait for it ends in a failure, and what was lost meanwhile is mended when it is over.
+    stage.redis.command(&["DEL", "s"]).await;
+    for n in 0..20 {
+        stage.enqueue("t", &format!("other-{n}")).await;
+        stage.until_entries(&mut relay, "t", n + 1).await;
+    }
+    locked.rollback().await.expect("still open");
+    stage.until_entries(&mut relay, "s", 1).await;
+}
+
+#[tokio::test]
+async fn a_published_row_that_is_locked_stops_no_other_streams_retention() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    for stream in ["a", "b"] {
+        stage.enqueue_many(stream, 10).await;
+        stage.until_entries(&mut relay, stream, 10).await;
+    }
+    eventually("the receipts", async || {
+        tick(&mut relay).await;
+        stage.ask::<bool>("select count(*) = 2 from outbox_stream where sent_seq > 0").await
+            && stage.ask::<i64>("select sum(sent_seq)::bigint from outbox_stream").await == 30
+    })
+    .await;
+    let mut locked = stage.pool.begin().await.expect("Postgres is there");
+    run(&mut locked, "select from outbox where id = 'a-4' for update").await;
+    let prune = || Child::spawn(stage.command(&["prune", "--retention", "1us"]));
+    assert_eq!(prune().wait().await, 0);
+    let left = async || stage.ask::<String>("select string_agg(id, ' ' order by seq) from outbox").await;
+    assert_eq!(left().await, "a-4 a-5 a-6 a-7 a-8 a-9", "what lies above it stays, too");
+    locked.rollback().await.expect("still open");
+    assert_eq!(prune().wait().await, 0);
+    assert_eq!(stage.ask::<i64>("select count(*) from outbox").await, 0);
+}

@@ -218,3 +218,27 @@ async fn a_number_that_postgres_never_gave_out_is_refused_and_not_skipped() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_short_refusal_of_the_only_stream_is_forgotten_when_it_is_over() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&IMPATIENT).await;
+    stage.enqueue("s", "before").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    // While its top is under watch, the key is another one for a moment.
+    stage.sql("select outbox_enqueue('s', 't', '1', id => 'refused')").await;
+    stage.redis.command(&["RENAME", "s", "aside"]).await;
+    stage.redis.command(&["SET", "s", "in the way"]).await;
+    eventually("it to be refused", async || {
+        tick(&mut relay).await;
+        attempts(&stage).await > 0
+    })
+    .await;
+    stage.redis.command(&["RENAME", "aside", "s"]).await;
+    let before = attempts(&stage).await;
+    stage.until_entries(&mut relay, "s", 2).await;
+    assert!(attempts(&stage).await <= before + 1, "what is over is not counted on and on");
+    stage.enqueue("s", "after").await;
+    stage.until_entries(&mut relay, "s", 3).await;
+    assert_eq!(stage.ids("s").await, ["before", "refused", "after"]);
+}

@@ -268,3 +268,47 @@ async fn a_dead_letter_that_was_sent_after_all_is_not_sent_again() {
     .await;
     assert_eq!(stage.ids("s").await, ["twice"]);
 }
+
+#[tokio::test]
+async fn who_stays_open_for_long_holds_back_its_own_events_only() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--overtake-after", "50ms"]).await;
+    // One forgotten session, and one that is merely slow: overtaken together.
+    let (forgotten, _) = open_writer(&stage, "t", "forgotten").await;
+    let (slow, _) = open_writer(&stage, "s", "slow").await;
+    stage.enqueue("s", "quick").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    slow.commit().await.expect("committed");
+    stage.until_entries(&mut relay, "s", 2).await;
+    assert_eq!(stage.ids("s").await, ["quick", "slow"]);
+    forgotten.commit().await.expect("committed");
+    stage.until_entries(&mut relay, "t", 1).await;
+}
+
+#[tokio::test]
+async fn late_events_of_a_refused_stream_hold_up_no_other_stream() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--overtake-after", "50ms"]).await;
+    stage.redis.command(&["SET", "bad", "in the way"]).await;
+    let (mut slow, _) = open_writer(&stage, "bad", "first").await;
+    // More than are decided at once.
+    sqlx::raw_sql("select outbox_enqueue('bad', 't', '1') from generate_series(1, 1500)")
+        .execute(&mut *slow)
+        .await
+        .expect("written");
+    sqlx::raw_sql("select outbox_enqueue('good', 't', '1', id => 'late')")
+        .execute(&mut *slow)
+        .await
+        .expect("written");
+    stage.enqueue("good", "quick").await;
+    stage.until_entries(&mut relay, "good", 1).await;
+    slow.commit().await.expect("committed");
+    stage.until_entries(&mut relay, "good", 2).await;
+    stage.redis.command(&["DEL", "bad"]).await;
+    stage.until_entries(&mut relay, "bad", 1_501).await;
+    eventually("all to be decided", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage.has_arrived(&["good", "bad"]).await
+    })
+    .await;
+}

@@ -19,7 +19,7 @@ pub(crate) async fn keep_letters(db: &mut PgConnection, letters: &[Letter]) -> R
                 time timestamptz, payload text, headers jsonb, fields jsonb, replayable boolean, attempts integer,
                 reason text, failures jsonb, first_failed_at timestamptz, last_failed_at timestamptz, consumer text,
                 handler text, replays integer)
-         on conflict on constraint outbox_dead_letter_once do nothing",
+         on conflict do nothing",
     )
     .bind(serde_json::to_string(letters).unwrap_or_default())
     .execute(db)

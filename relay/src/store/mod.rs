@@ -12,12 +12,12 @@ mod waiting;
 pub(crate) use check::{check, tables};
 pub(crate) use letters::{forget_letters, keep_letters, report_consumers};
 pub(crate) use reports::{
-    GroupPosition, GroupReport, LaneReport, cut_back, end_lease, group_positions, lease, report, report_groups,
+    GroupPosition, GroupReport, LaneReport, cut_back, end_lease, group_positions, lease, part, report, report_groups,
 };
 pub(crate) use retention::{old_enough, prunable, prune};
 pub(crate) use waiting::{
-    Overtaken, appeared, bury, count_attempt, due, held, next_due, overtake, overtaken, release, settle_overtaken,
-    was_sent,
+    Overtaken, appeared, appeared_elsewhere, bury, count_attempt, due, held, next_due, overtake, overtaken, release,
+    settle_overtaken, was_sent,
 };
 
 use std::num::{NonZeroU16, NonZeroU32};
@@ -135,6 +135,20 @@ pub(crate) async fn rows(
     }
     let more = rows.len() == usize::from(rows_max.get());
     Ok((rows, more))
+}
+
+/// The events' ids of these rows, and up to where retention has deleted rows.
+pub(crate) async fn ids(db: &mut PgConnection, stream: &str, seqs: &[Seq]) -> Result<(Vec<(Seq, String)>, Seq)> {
+    let rows = sqlx::query_as("select seq, id::text from outbox where stream = $1 and seq = any($2)")
+        .bind(stream)
+        .bind(seqs)
+        .fetch_all(&mut *db)
+        .await?;
+    let pruned: Option<i64> = sqlx::query_scalar("select pruned_seq from outbox_stream where stream = $1")
+        .bind(stream)
+        .fetch_optional(db)
+        .await?;
+    Ok((rows, pruned.unwrap_or(0)))
 }
 
 /// The columns id, type, ver, key, created_at, payload, headers, from the given one on.

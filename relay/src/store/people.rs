@@ -26,6 +26,9 @@ pub(crate) struct GroupStatus {
     pub(crate) settled_seq: i64,
     pub(crate) pending: i64,
     pub(crate) consumers: i64,
+    /// Events that it has not settled, counted from the rows.
+    pub(crate) lag: i64,
+    pub(crate) oldest_seconds: Option<f64>,
 }
 
 /// The relay itself.
@@ -72,7 +75,9 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> 
 
 pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
     sqlx::query_as(
-        "select stream, name, delivered_seq, settled_seq, pending, consumers from outbox_group order by stream, name",
+        "select stream, group_name as name, delivered_seq, settled_seq, pending, consumers, lag,
+                case when lag > 0 then extract(epoch from oldest_age)::float8 end as oldest_seconds
+           from outbox_lag order by stream, group_name",
     )
     .fetch_all(db)
     .await

@@ -21,8 +21,9 @@ pub(crate) struct LaneReport {
 pub(crate) struct GroupReport {
     pub(crate) stream: String,
     pub(crate) name: String,
-    pub(crate) delivered_seq: Seq,
-    pub(crate) settled_seq: Seq,
+    /// None: in a generation that is over, of which the numbers say nothing; what was written down stays.
+    pub(crate) delivered_seq: Option<Seq>,
+    pub(crate) settled_seq: Option<Seq>,
     pub(crate) pending: i64,
     pub(crate) consumers: i64,
 }
@@ -99,14 +100,15 @@ pub(crate) async fn report(db: &mut PgConnection, lanes: &[LaneReport]) -> Resul
 }
 
 /// Redis has less than was written down: takes the receipts of what it lost back. Returns up to where retention has
-/// deleted rows, which nobody can send again.
-pub(crate) async fn cut_back(db: &mut PgConnection, stream: &str, top: Seq) -> Result<Seq> {
+/// deleted rows, which nobody can send again; none: somebody has the stream's row locked.
+pub(crate) async fn cut_back(db: &mut PgConnection, stream: &str, top: Seq) -> Result<Option<Seq>> {
     let mut tx = db.begin().await?;
-    let pruned: Option<i64> = sqlx::query_scalar("select pruned_seq from outbox_stream where stream = $1 for update")
-        .bind(stream)
-        .fetch_optional(&mut *tx)
-        .await?;
-    let pruned = pruned.unwrap_or(0);
+    let pruned: Option<i64> =
+        sqlx::query_scalar("select pruned_seq from outbox_stream where stream = $1 for update skip locked")
+            .bind(stream)
+            .fetch_optional(&mut *tx)
+            .await?;
+    let Some(pruned) = pruned else { return Ok(None) };
     let top = top.max(pruned);
     for statement in [
         "delete from outbox_receipt where stream = $1 and first_seq > $2",
@@ -116,24 +118,56 @@ pub(crate) async fn cut_back(db: &mut PgConnection, stream: &str, top: Seq) -> R
         sqlx::query(statement).bind(stream).bind(top).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    Ok(pruned)
+    Ok(Some(pruned))
 }
 
-/// Writes down where the groups of these streams are, and forgets those that are no longer there.
+/// Begins the next generation of a stream, unless another relay has: what lies above this number goes under it.
+pub(crate) async fn part(db: &mut PgConnection, stream: &str, generation: u64, after: Seq) -> Result<()> {
+    let mut tx = db.begin().await?;
+    for statement in [
+        "delete from outbox_receipt where stream = $1 and first_seq > $2",
+        "update outbox_receipt set last_seq = $2 where stream = $1 and last_seq > $2",
+        "update outbox_group set settled_seq = least(settled_seq, $2), delivered_seq = least(delivered_seq, $2)
+          where stream = $1",
+    ] {
+        sqlx::query(statement).bind(stream).bind(after).execute(&mut *tx).await?;
+    }
+    sqlx::query(
+        "update outbox_stream set generation = generation + 1, sent_seq = greatest($2, pruned_seq)
+          where stream = $1 and generation = $3",
+    )
+    .bind(stream)
+    .bind(after)
+    .bind(generation.cast_signed())
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await
+}
+
+/// Writes down where the groups of these streams are, and forgets those that are no longer there. A group whose row somebody
+/// has locked comes with a later report.
 pub(crate) async fn report_groups(db: &mut PgConnection, streams: &[String], groups: &[GroupReport]) -> Result<()> {
     sqlx::query(
         "with g as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
                            as g(stream, name, delivered, settled, pending, consumers)
+         ), free as (
+             select stream, name from outbox_group where stream = any($7) for update skip locked
          ), gone as (
-             delete from outbox_group o
-              where stream = any($7) and not exists (select from g where g.stream = o.stream and g.name = o.name)
+             delete from outbox_group o using free
+              where o.stream = free.stream and o.name = free.name
+                and not exists (select from g where g.stream = o.stream and g.name = o.name)
+         ), known as (
+             update outbox_group o
+                set delivered_seq = coalesce(g.delivered, o.delivered_seq), settled_seq = coalesce(g.settled, o.settled_seq),
+                    pending = g.pending, consumers = g.consumers, seen_at = clock_timestamp()
+               from g join free on free.stream = g.stream and free.name = g.name
+              where o.stream = g.stream and o.name = g.name
          )
          insert into outbox_group (stream, name, delivered_seq, settled_seq, pending, consumers, seen_at)
-         select stream, name, delivered, settled, pending, consumers, clock_timestamp() from g
-         on conflict (stream, name) do update
-            set delivered_seq = excluded.delivered_seq, settled_seq = excluded.settled_seq, pending = excluded.pending,
-                consumers = excluded.consumers, seen_at = excluded.seen_at",
+         select stream, name, coalesce(delivered, 0), coalesce(settled, 0), pending, consumers, clock_timestamp() from g
+          where not exists (select from outbox_group o where o.stream = g.stream and o.name = g.name)
+         on conflict do nothing",
     )
     .bind(groups.iter().map(|group| &*group.stream).collect::<Vec<_>>())
     .bind(groups.iter().map(|group| &*group.name).collect::<Vec<_>>())

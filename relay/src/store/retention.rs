@@ -17,7 +17,8 @@ pub(crate) async fn prunable(db: &mut PgConnection, older_than: Duration) -> Res
            join (select stream, max(last_seq) as last_seq from outbox_receipt
                   where published_at < now() - $1 * interval '1 microsecond' group by stream) old on old.stream = s.stream
           cross join (select min(lower(missing)) as lowest from outbox_overtaken) undecided
-          where least(old.last_seq, undecided.lowest - 1) > s.pruned_seq",
+          where least(old.last_seq, undecided.lowest - 1) > s.pruned_seq
+            and s.sent_seq <= (select last_value from outbox_seq_seq)",
     )
     .bind(i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX))
     .fetch_all(db)
@@ -51,16 +52,24 @@ pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64) -
             .await?;
     let Some((pruned_seq, sent_seq)) = free else { return Ok(0) };
     let last = upto.seq.min(sent_seq);
+    // A row that somebody has locked stays for another time, and what is above it with it: "pruned" has no holes.
     let (found, reached): (i64, Option<i64>) = sqlx::query_as(
         "with old as (
              select seq from outbox
               where stream = $1 and seq > $2 and seq <= $3 and due_at is null
               order by seq
               limit $4
+         ), free as (
+             select o.seq from outbox o join old on old.seq = o.seq where o.stream = $1 for update of o skip locked
+         ), reach as (
+             select coalesce((select min(seq) - 1 from old where not exists (select from free where free.seq = old.seq)),
+                             (select max(seq) from old)) as seq
          ), gone as (
-             delete from outbox o using old where o.stream = $1 and o.seq = old.seq and o.due_at is null
+             delete from outbox o using free, reach
+              where o.stream = $1 and o.seq = free.seq and o.seq <= reach.seq and o.due_at is null
+             returning 1
          )
-         select count(*), max(seq) from old",
+         select count(*), (select seq from reach) from gone",
     )
     .bind(&upto.stream)
     .bind(pruned_seq)
@@ -68,7 +77,7 @@ pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64) -
     .bind(rows_max)
     .fetch_one(&mut *tx)
     .await?;
-    let reached = if found < rows_max { last } else { reached.unwrap_or(last) };
+    let reached = reached.unwrap_or(last); // nothing is left below
     sqlx::query("update outbox_stream set pruned_seq = greatest(pruned_seq, $2) where stream = $1")
         .bind(&upto.stream)
         .bind(reached)

@@ -12,8 +12,8 @@ use crate::frontier::Overtaking;
 /// Numbers that were overtaken, and by whom they were held.
 #[derive(Debug, Clone)]
 pub(crate) struct Overtaken {
-    /// The newest of its rows.
-    pub(crate) upto: i64,
+    /// Its rows. Another relay may add one with a lower number that is committed later, so "up to" would not do.
+    pub(crate) rows: Vec<i64>,
     pub(crate) missing: String,
     pub(crate) writers: BTreeSet<String>,
 }
@@ -156,19 +156,24 @@ pub(crate) async fn overtake(db: &mut PgConnection, overtaking: &Overtaking) -> 
 
 /// Everything that was overtaken and is not decided yet, one for all numbers of the same writers.
 pub(crate) async fn overtaken(db: &mut PgConnection) -> Result<Vec<Overtaken>> {
-    let rows: Vec<(i64, String, Vec<String>)> = sqlx::query_as(
-        "select max(overtaken), range_agg(missing)::text, writers from outbox_overtaken group by writers",
+    let rows: Vec<(Vec<i64>, String, Vec<String>)> = sqlx::query_as(
+        "select array_agg(overtaken), range_agg(missing)::text, writers from outbox_overtaken group by writers",
     )
     .fetch_all(db)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|(upto, missing, writers)| Overtaken { upto, missing, writers: writers.into_iter().collect() })
+        .map(|(rows, missing, writers)| Overtaken { rows, missing, writers: writers.into_iter().collect() })
         .collect())
 }
 
-/// What appeared among overtaken numbers, lowest first.
-pub(crate) async fn appeared(db: &mut PgConnection, overtaken: &Overtaken, rows_max: i64) -> Result<Vec<Number>> {
+/// What appeared among overtaken numbers in these streams, lowest first.
+pub(crate) async fn appeared(
+    db: &mut PgConnection,
+    overtaken: &Overtaken,
+    streams: &[String],
+    rows_max: i64,
+) -> Result<Vec<Number>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "select o.stream, o.seq
            from unnest($1::int8multirange) as r(gap)
@@ -179,14 +184,39 @@ pub(crate) async fn appeared(db: &mut PgConnection, overtaken: &Overtaken, rows_
                  order by seq
                  limit $2
                 ) o
+          where n.stream = any($3)
           order by o.seq
           limit $2",
     )
     .bind(&overtaken.missing)
     .bind(rows_max)
+    .bind(streams)
     .fetch_all(db)
     .await?;
     Ok(numbers(rows))
+}
+
+/// Whether something appeared among overtaken numbers in other streams than these.
+pub(crate) async fn appeared_elsewhere(
+    db: &mut PgConnection,
+    overtaken: &Overtaken,
+    streams: &[String],
+) -> Result<bool> {
+    sqlx::query_scalar(
+        "select exists (
+            select from unnest($1::int8multirange) as r(gap)
+             cross join outbox_stream_names n
+             cross join lateral (
+                   select from outbox
+                    where stream = n.stream and seq >= lower(r.gap) and seq < upper(r.gap) and due_at is null
+                    limit 1
+                   ) o
+             where n.stream <> all($2))",
+    )
+    .bind(&overtaken.missing)
+    .bind(streams)
+    .fetch_one(db)
+    .await
 }
 
 /// What came too late gets new numbers, and the overtaken numbers are forgotten up to the one that all is decided up to. If
@@ -202,19 +232,16 @@ pub(crate) async fn settle_overtaken(
     if let Some(upto) = upto
         && released == i64::try_from(late.len()).unwrap_or(i64::MAX)
     {
-        let writers: Vec<_> = overtaken.writers.iter().collect();
-        sqlx::query("delete from outbox_overtaken where overtaken <= $1 and writers = $2 and highest <= $3")
-            .bind(overtaken.upto)
-            .bind(&writers)
+        sqlx::query("delete from outbox_overtaken where overtaken = any($1) and highest <= $2")
+            .bind(&overtaken.rows)
             .bind(upto)
             .execute(&mut *tx)
             .await?;
         sqlx::query(
-            "update outbox_overtaken set missing = missing - int8multirange(int8range(null, $3, '(]')), lowest = $3 + 1
-              where overtaken <= $1 and writers = $2 and lowest <= $3",
+            "update outbox_overtaken set missing = missing - int8multirange(int8range(null, $2, '(]')), lowest = $2 + 1
+              where overtaken = any($1) and lowest <= $2",
         )
-        .bind(overtaken.upto)
-        .bind(&writers)
+        .bind(&overtaken.rows)
         .bind(upto)
         .execute(&mut *tx)
         .await?;

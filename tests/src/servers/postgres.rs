@@ -118,6 +118,26 @@ impl Postgres {
         }
     }
 
+    /// Copies the data as they are, with the server stopped meanwhile.
+    pub async fn back_up(&self) {
+        self.stop();
+        self.copy(&self.data_dir(), &self.keeper.folder().join("backup"));
+        self.restart().await;
+    }
+
+    /// Goes back to what [`back_up`](Self::back_up) copied; what was committed since is lost.
+    pub async fn restore(&self) {
+        self.stop();
+        self.copy(&self.keeper.folder().join("backup"), &self.data_dir());
+        self.restart().await;
+    }
+
+    fn copy(&self, from: &Path, to: &Path) {
+        let run = |command: &[&OsStr]| self.keeper.run(command).unwrap_or_else(|error| panic!("{error:#}"));
+        run(&["rm".as_ref(), "-rf".as_ref(), to.as_os_str()]);
+        run(&["cp".as_ref(), "-Rp".as_ref(), from.as_os_str(), to.as_os_str()]);
+    }
+
     /// Starts the server and waits until it answers; false if it ended instead, as it does on a taken port.
     async fn serve(&self) -> Result<bool> {
         let mut arguments: Vec<String> = vec!["-p".into(), self.port.to_string()];
