@@ -11,13 +11,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use outbox::{EntryId, Envelope};
-use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
 use crate::config::Config;
 use crate::fault::{Error, Fault, Outage};
 use crate::lanes::Top;
 use crate::replies::{Appended, Transacted, as_error, field, read_top, read_transaction, text};
+use crate::wires::{To, Wires};
 
 /// Notices of dead letters are kept to about so many; the dead letters themselves lie in Postgres.
 const NOTICES_MAX: usize = 10_000;
@@ -31,26 +31,21 @@ pub(crate) struct Entry<'a> {
 }
 
 pub(crate) struct Appender {
-    connection: MultiplexedConnection,
+    pub(crate) wires: Wires,
     /// The streams under watch, with the top that was read under it.
     watched: HashMap<String, Top>,
 }
 
 impl Appender {
     pub(crate) async fn connect(client: &redis::Client, config: &Config) -> Result<Self, Error> {
-        let settings = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.publish_timeout))
-            .set_response_timeout(Some(config.publish_timeout));
-        let connection =
-            client.get_multiplexed_async_connection_with_config(&settings).await.map_err(Outage::from)?;
-        let mut appender = Self { connection, watched: HashMap::new() };
+        let mut appender = Self { wires: Wires::connect(client, config).await?, watched: HashMap::new() };
         appender.check().await?;
         Ok(appender)
     }
 
     /// What no waiting will mend: a server too old, or one that throws streams away to make room.
     async fn check(&mut self) -> Result<(), Error> {
-        let info: String = self.ask_one(cmd("INFO")).await?;
+        let info = self.wires.info().await?;
         let field = |name: &str| {
             info.lines()
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
@@ -71,31 +66,26 @@ impl Appender {
         if field("role") == "slave" {
             return Err(Outage("this server is a read-only replica".to_owned()).into());
         }
+        if field("cluster_enabled") == "1" {
+            self.wires.spread().await?;
+        }
         Ok(())
     }
 
     /// Reads tops, and watches nothing: a watch costs Redis more, the more there are.
     pub(crate) async fn look(&mut self, streams: &[String]) -> Result<Vec<Top>, Outage> {
-        if streams.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut pipeline = pipe();
-        for stream in streams {
-            // What an earlier watch saw is older than this answer.
-            self.watched.remove(stream);
+        // What an earlier watch saw is older than these answers.
+        self.watched.retain(|stream, _| !streams.contains(stream));
+        let replies = self.ask_each(streams, |pipeline, stream| {
             pipeline.cmd("XINFO").arg("STREAM").arg(stream);
-        }
-        self.send(&pipeline).await?.iter().map(read_top).collect()
+        });
+        replies.await?.iter().map(read_top).collect()
     }
 
     /// Reads tops, and watches their streams from here on.
     pub(crate) async fn tops(&mut self, streams: &[String]) -> Result<Vec<Top>, Outage> {
-        if streams.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut pipeline = pipe();
-        add_watch(&mut pipeline, streams.iter().map(String::as_str));
-        let replies = self.send(&pipeline).await?;
+        let replies =
+            self.ask_each(streams, |pipeline, stream| add_watch(pipeline, [stream.as_str()].into_iter())).await?;
         self.take_watch(streams.iter().map(String::as_str), &replies)
     }
 
@@ -104,8 +94,8 @@ impl Appender {
         let mut pipeline = pipe();
         pipeline.cmd("UNWATCH");
         add_watch(&mut pipeline, [stream].into_iter());
-        let replies = self.send(&pipeline).await?;
-        self.watched.clear();
+        let replies = self.send(stream, &pipeline).await?;
+        self.unwatched(stream);
         self.take_watch([stream].into_iter(), &replies[1..])?;
         Ok(())
     }
@@ -115,8 +105,17 @@ impl Appender {
         self.watched.get(stream)
     }
 
-    /// Appends entries, in their order, if every watch on their streams still holds.
+    /// Appends entries, in their order, if every watch on their streams still holds. In a cluster each stream is a transaction
+    /// of its own.
     pub(crate) async fn append(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+        let mut all = vec![];
+        for portion in self.wires.portions(entries, |one, other| one.stream == other.stream) {
+            all.push((portion.len(), self.append_together(portion).await?));
+        }
+        Ok(Appended::joined(all))
+    }
+
+    async fn append_together(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
         let mut pipeline = Pipeline::with_capacity(entries.len() + 8);
         pipeline.add_command(cmd("MULTI"));
         let mut streams: Vec<&str> = Vec::new();
@@ -132,10 +131,10 @@ impl Appender {
         pipeline.add_command(cmd("EXEC"));
         add_watch(&mut pipeline, streams.iter().copied());
 
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(streams[0], &pipeline).await?;
         let (transaction, rest) = replies.split_at(entries.len() + 2);
         let appended = read_transaction(transaction);
-        self.watched.clear(); // EXEC ends every watch
+        self.unwatched(streams[0]); // EXEC ends every watch
         self.take_watch(streams.into_iter(), rest)?;
         appended
     }
@@ -143,6 +142,14 @@ impl Appender {
     /// Appends entries, in their order, where others keep breaking the watch: a script compares and appends in one go. It
     /// costs Redis more, and nobody can come between.
     pub(crate) async fn append_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+        let mut all = vec![];
+        for portion in self.wires.portions(entries, |one, other| one.stream == other.stream) {
+            all.push((portion.len(), self.append_together_by_script(portion).await?));
+        }
+        Ok(Appended::joined(all))
+    }
+
+    async fn append_together_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
         let streams: Vec<&str> =
             entries.iter().map(|entry| entry.stream).collect::<BTreeSet<_>>().into_iter().collect();
         let mut script = cmd("EVAL");
@@ -162,8 +169,8 @@ impl Appender {
         pipeline.add_command(script);
         pipeline.cmd("UNWATCH"); // what we changed ourselves breaks our watch, too
         add_watch(&mut pipeline, streams.iter().copied());
-        let replies = self.send(&pipeline).await?;
-        self.watched.clear();
+        let replies = self.send(streams[0], &pipeline).await?;
+        self.unwatched(streams[0]);
         self.take_watch(streams.into_iter(), &replies[2..])?;
         match (&replies[0], as_error(&replies[0])) {
             (_, Some(Fault::Outage(outage))) => Err(outage),
@@ -194,7 +201,7 @@ impl Appender {
         script.arg(include_str!("trim.lua")).arg(1).arg(stream).arg(top.to_string()).arg(above.to_string());
         let mut pipeline = pipe();
         pipeline.add_command(script);
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(stream, &pipeline).await?;
         self.watched.remove(stream); // what we changed ourselves breaks our watch, too
         match (&replies[0], as_error(&replies[0])) {
             (_, Some(Fault::Outage(outage))) => Err(outage),
@@ -253,7 +260,7 @@ impl Appender {
         }
         // A group that somebody has made meanwhile stays as it is. Any other failure must not pass for success: a group that
         // the next look does not find loses its saved position.
-        match self.send(&pipeline).await?.iter().filter_map(as_error).find(|fault| !fault.is_busy_group()) {
+        match self.send(stream, &pipeline).await?.iter().filter_map(as_error).find(|fault| !fault.is_busy_group()) {
             None => Ok(()),
             Some(Fault::Outage(outage)) => Err(outage),
             Some(fault) => Err(Outage(format!("the groups of {stream} cannot be put back: {fault:?}"))),
@@ -272,7 +279,7 @@ impl Appender {
         for id in ids {
             pipeline.cmd("XRANGE").arg(stream).arg(id.to_string()).arg(id.to_string());
         }
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(stream, &pipeline).await?;
         let there = replies[1..].iter().map(|reply| match (reply, as_error(reply)) {
             (Value::Array(entries), _) => Ok(Some(!entries.is_empty())),
             (_, Some(Fault::Outage(outage))) => Err(outage),
@@ -298,7 +305,7 @@ impl Appender {
             .arg(lowest.to_string())
             .arg("COUNT")
             .arg(count);
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(stream, &pipeline).await?;
         let entry = |entry: &Value| {
             let Value::Array(parts) = entry else { return None };
             let number = text(parts.first()?)?.parse().ok()?;
@@ -313,24 +320,23 @@ impl Appender {
 
     /// How many entries each stream has; none where there is no such stream.
     pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
-        if streams.is_empty() {
-            return Ok(vec![]);
-        }
-        let mut pipeline = pipe();
-        for stream in streams {
-            pipeline.cmd("XLEN").arg(stream);
-        }
+        let replies = self
+            .ask_each(streams, |pipeline, stream| {
+                pipeline.cmd("XLEN").arg(stream);
+            })
+            .await?;
         let length = |reply: &Value| match reply {
             Value::Int(length) if *length > 0 => Some(*length),
             _ => None,
         };
-        Ok(self.send(&pipeline).await?.iter().map(length).collect())
+        Ok(replies.iter().map(length).collect())
     }
 
     /// Tells whoever listens on `<stream>:dead` of a dead letter. A notice: the dead letter itself lies in Postgres.
     pub(crate) async fn notice(&mut self, entry: &Entry<'_>, reason: &str, attempts: i32) -> Result<(), Outage> {
         let mut xadd = cmd("XADD");
-        xadd.arg(format!("{}:dead", entry.stream)).arg("MAXLEN").arg("~").arg(NOTICES_MAX).arg("*");
+        let notices = format!("{}:dead", entry.stream);
+        xadd.arg(&notices).arg("MAXLEN").arg("~").arg(NOTICES_MAX).arg("*");
         xadd.arg("seq").arg(entry.id.seq).arg("attempts").arg(attempts).arg("reason").arg(reason);
         // Without the payload: it may be what was too large.
         for (name, value) in entry.envelope.fields().filter(|(name, _)| !["data", "headers"].contains(name)) {
@@ -338,7 +344,7 @@ impl Appender {
         }
         let mut pipeline = pipe();
         pipeline.add_command(xadd);
-        match self.send(&pipeline).await?.first() {
+        match self.wires.send(To::Key(&notices), &pipeline).await?.first() {
             Some(Value::ServerError(error)) => match Fault::of(error) {
                 Fault::Outage(outage) => Err(outage),
                 fault => {
@@ -360,9 +366,9 @@ impl Appender {
         }
         pipeline.add_command(cmd("EXEC"));
         add_watch(&mut pipeline, [stream].into_iter());
-        let replies = self.send(&pipeline).await?;
+        let replies = self.send(stream, &pipeline).await?;
         let (transaction, rest) = replies.split_at(queued + 2);
-        self.watched.clear(); // EXEC ends every watch
+        self.unwatched(stream); // EXEC ends every watch
         self.take_watch([stream].into_iter(), rest)?;
         // The reason stands with the command: among EXEC's answers, or where it was not even queued.
         let (exec, before) = transaction.split_last().expect("it has at least MULTI and EXEC");
@@ -379,17 +385,32 @@ impl Appender {
         }
     }
 
-    async fn ask_one<T: redis::FromRedisValue>(&mut self, command: Cmd) -> Result<T, Outage> {
-        Ok(command.query_async(&mut self.connection).await?)
+    /// At the connection under whose watch a stream is.
+    async fn send(&mut self, stream: &str, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
+        self.wires.send(To::Stream(stream), pipeline).await
     }
 
-    pub(crate) async fn send(&mut self, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
-        let count = pipeline.len();
-        let replies = self.connection.req_packed_commands(pipeline, 0, count).await?;
-        if replies.len() == count {
-            Ok(replies)
+    /// The same question of each stream, with as few round trips as there are connections.
+    pub(crate) async fn ask_each(
+        &mut self,
+        streams: &[String],
+        add: impl Fn(&mut Pipeline, &String),
+    ) -> Result<Vec<Value>, Outage> {
+        let mut replies = vec![];
+        for portion in self.wires.portions(streams, |_, _| false) {
+            let mut pipeline = pipe();
+            portion.iter().for_each(|stream| add(&mut pipeline, stream));
+            replies.extend(self.send(&portion[0], &pipeline).await?);
+        }
+        Ok(replies)
+    }
+
+    /// The connection of this stream watches nothing any more.
+    fn unwatched(&mut self, stream: &str) {
+        if self.wires.are_many() {
+            self.watched.remove(stream);
         } else {
-            Err(Outage(format!("{} replies to {count} commands", replies.len())))
+            self.watched.clear();
         }
     }
 

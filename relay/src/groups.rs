@@ -6,6 +6,7 @@ use redis::{Value, pipe};
 use crate::append::Appender;
 use crate::fault::Outage;
 use crate::replies::{field, text};
+use crate::wires::To;
 
 /// A consumer group as Redis has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +23,11 @@ pub(crate) struct Group {
 impl Appender {
     /// The groups of these streams, and the streams that answered: of the others nothing is known.
     pub(crate) async fn groups(&mut self, streams: &[String]) -> Result<(Vec<Group>, Vec<String>), Outage> {
-        let mut pipeline = pipe();
-        for stream in streams {
-            pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
-        }
-        let replies = if streams.is_empty() { vec![] } else { self.send(&pipeline).await? };
+        let replies = self
+            .ask_each(streams, |pipeline, stream| {
+                pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
+            })
+            .await?;
         let (mut groups, mut answered) = (vec![], vec![]);
         for (stream, reply) in streams.iter().zip(&replies) {
             if let Value::Array(found) = reply {
@@ -47,11 +48,15 @@ impl Appender {
         if busy.is_empty() {
             return Ok(());
         }
-        let mut pipeline = pipe();
-        for group in &busy {
-            pipeline.cmd("XPENDING").arg(&group.stream).arg(&group.name);
+        let mut replies = vec![];
+        for portion in self.wires.portions(&busy, |one, other| one.stream == other.stream) {
+            let mut pipeline = pipe();
+            for group in portion {
+                pipeline.cmd("XPENDING").arg(&group.stream).arg(&group.name);
+            }
+            replies.extend(self.wires.send(To::Stream(&portion[0].stream), &pipeline).await?);
         }
-        for (group, reply) in busy.iter_mut().zip(self.send(&pipeline).await?) {
+        for (group, reply) in busy.iter_mut().zip(replies) {
             let Value::Array(summary) = reply else {
                 group.settled = EntryId { generation: group.delivered.generation, seq: 0 }; // unknown: from the beginning
                 continue;

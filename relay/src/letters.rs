@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::append::Appender;
 use crate::fault::Outage;
 use crate::groups::Group;
+use crate::wires::To;
 
 /// So many are fetched of each group at once.
 pub(crate) const LETTERS_MAX: usize = 200;
@@ -64,14 +65,14 @@ impl Tray {
 impl Appender {
     /// The oldest letters in each tray.
     pub(crate) async fn letters(&mut self, trays: &[Tray]) -> Result<Vec<Vec<Letter>>, Outage> {
-        if trays.is_empty() {
-            return Ok(vec![]);
+        let mut replies = vec![];
+        for portion in self.wires.portions(trays, |_, _| false) {
+            let mut pipeline = pipe();
+            for tray in portion {
+                pipeline.cmd("XRANGE").arg(tray.key()).arg("-").arg("+").arg("COUNT").arg(LETTERS_MAX);
+            }
+            replies.extend(self.wires.send(To::Key(&portion[0].key()), &pipeline).await?);
         }
-        let mut pipeline = pipe();
-        for tray in trays {
-            pipeline.cmd("XRANGE").arg(tray.key()).arg("-").arg("+").arg("COUNT").arg(LETTERS_MAX);
-        }
-        let replies = self.send(&pipeline).await?;
         // A tray that cannot be read (it is no stream) holds up nobody.
         let read = |(tray, reply): (&Tray, &Value)| match reply {
             Value::Array(entries) => entries.iter().filter_map(|entry| read_letter(tray, entry)).collect(),
@@ -87,7 +88,7 @@ impl Appender {
         for letter in letters {
             xdel.arg(&letter.at);
         }
-        self.send(&pipeline).await?;
+        self.wires.send(To::Key(&tray.key()), &pipeline).await?;
         Ok(())
     }
 }

@@ -48,6 +48,7 @@ mod store;
 mod tallies;
 mod trim;
 mod verify;
+mod wires;
 
 pub use cli::{Cli, run};
 pub use complaint::{complain, explain};

@@ -17,6 +17,25 @@ pub(crate) enum Appended {
 }
 
 impl Appended {
+    /// What became of several transactions, each with its count of entries.
+    pub(crate) fn joined(mut parts: Vec<(usize, Self)>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0).1;
+        }
+        if parts.iter().all(|(_, part)| matches!(part, Self::All)) {
+            return Self::All;
+        }
+        if parts.iter().all(|(_, part)| matches!(part, Self::None)) {
+            return Self::None;
+        }
+        let landed = parts.into_iter().flat_map(|(count, part)| match part {
+            Self::All => vec![Landed::Yes; count],
+            Self::None => vec![Landed::No; count],
+            Self::Some(landed) => landed,
+        });
+        Self::Some(landed.collect())
+    }
+
     /// Whether the entry at this place of the batch is in its stream.
     pub(crate) fn landed(&self, at: usize) -> bool {
         match self {

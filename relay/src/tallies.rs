@@ -8,6 +8,7 @@ use crate::append::Appender;
 use crate::fault::Outage;
 use crate::letters::{Tray, storable_time};
 use crate::replies::text;
+use crate::wires::To;
 
 /// What one consumer has done since it started.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,28 +33,28 @@ pub(crate) struct Tally {
 impl Appender {
     /// The tallies of each group's consumers. One that cannot be read is passed over.
     pub(crate) async fn tallies(&mut self, trays: &[Tray]) -> Result<Vec<Tally>, Outage> {
-        if trays.is_empty() {
-            return Ok(vec![]);
+        let key = |tray: &Tray| format!("{}:{}:stats", tray.stream, tray.group);
+        let mut replies = vec![];
+        for portion in self.wires.portions(trays, |_, _| false) {
+            let mut pipeline = pipe();
+            for tray in portion {
+                pipeline.cmd("HGETALL").arg(key(tray));
+            }
+            replies.extend(self.wires.send(To::Key(&key(&portion[0])), &pipeline).await?);
         }
-        let mut pipeline = pipe();
-        for tray in trays {
-            pipeline.cmd("HGETALL").arg(format!("{}:{}:stats", tray.stream, tray.group));
-        }
-        let replies = self.send(&pipeline).await?;
         Ok(trays.iter().zip(&replies).flat_map(|(tray, reply)| read_tallies(tray, reply)).collect())
     }
 
     /// Tells consumers up to where their groups are settled and written down. It is for the comfort of their inboxes: where
     /// it cannot be said they are pruned later.
     pub(crate) async fn tell_settled(&mut self, positions: &[(&str, &str, EntryId)]) -> Result<(), Outage> {
-        if positions.is_empty() {
-            return Ok(());
+        for portion in self.wires.portions(positions, |one, other| one.0 == other.0) {
+            let mut pipeline = pipe();
+            for (stream, group, settled) in portion {
+                pipeline.cmd("HSET").arg(format!("{stream}:settled")).arg(*group).arg(settled.to_string());
+            }
+            self.wires.send(To::Key(&format!("{}:settled", portion[0].0)), &pipeline).await?;
         }
-        let mut pipeline = pipe();
-        for (stream, group, settled) in positions {
-            pipeline.cmd("HSET").arg(format!("{stream}:settled")).arg(*group).arg(settled.to_string());
-        }
-        self.send(&pipeline).await?;
         Ok(())
     }
 }

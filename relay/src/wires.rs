@@ -1,0 +1,173 @@
+//! The connections to Redis. One server: one connection for everything. A cluster: one for each stream, to the server that
+//! holds it, since a watch belongs to a connection and a transaction to one slot; and one to each server for the rest.
+//!
+//! None is ever repaired: whatever breaks one, all of them are made anew.
+
+use std::collections::HashMap;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Client, ConnectionAddr, Pipeline, Value, cmd};
+
+use crate::config::Config;
+use crate::fault::Outage;
+
+/// Slots of a cluster.
+const SLOTS: u16 = 16_384;
+
+pub(crate) struct Wires {
+    settings: redis::AsyncConnectionConfig,
+    client: Client,
+    first: MultiplexedConnection,
+    cluster: Option<Cluster>,
+}
+
+struct Cluster {
+    /// Ranges of slots, each with the server that holds it.
+    ranges: Vec<(u16, u16, String)>,
+    by_stream: HashMap<String, MultiplexedConnection>,
+    by_server: HashMap<String, MultiplexedConnection>,
+}
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// A stream, under whose watch things happen.
+    Stream(&'a str),
+    /// Some other key.
+    Key(&'a str),
+}
+
+impl Wires {
+    pub(crate) async fn connect(client: &Client, config: &Config) -> Result<Self, Outage> {
+        let settings = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.publish_timeout))
+            .set_response_timeout(Some(config.publish_timeout));
+        let first = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        Ok(Self { settings, client: client.clone(), first, cluster: None })
+    }
+
+    /// What the server says of itself.
+    pub(crate) async fn info(&mut self) -> Result<String, Outage> {
+        Ok(cmd("INFO").query_async(&mut self.first).await?)
+    }
+
+    /// From here on each stream has a connection of its own.
+    pub(crate) async fn spread(&mut self) -> Result<(), Outage> {
+        let slots: Value = cmd("CLUSTER").arg("SLOTS").query_async(&mut self.first).await?;
+        let ranges = read_ranges(&slots, self.client.get_connection_info().addr())
+            .filter(|ranges| !ranges.is_empty())
+            .ok_or_else(|| Outage("the cluster does not say which server holds which slots".to_owned()))?;
+        self.cluster = Some(Cluster { ranges, by_stream: HashMap::new(), by_server: HashMap::new() });
+        Ok(())
+    }
+
+    /// What may go together: all of it, or, in a cluster, what is alike.
+    pub(crate) fn portions<'t, T>(&self, items: &'t [T], alike: impl Fn(&T, &T) -> bool) -> Vec<&'t [T]> {
+        match &self.cluster {
+            Some(_) => items.chunk_by(alike).collect(),
+            None if items.is_empty() => vec![],
+            None => vec![items],
+        }
+    }
+
+    /// Whether streams have connections of their own.
+    pub(crate) fn are_many(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Sends, and returns an answer to each command.
+    pub(crate) async fn send(&mut self, to: To<'_>, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
+        let count = pipeline.len();
+        let replies = self.wire(to).await?.req_packed_commands(pipeline, 0, count).await?;
+        if replies.len() == count {
+            Ok(replies)
+        } else {
+            Err(Outage(format!("{} replies to {count} commands", replies.len())))
+        }
+    }
+
+    async fn wire(&mut self, to: To<'_>) -> Result<&mut MultiplexedConnection, Outage> {
+        let Some(cluster) = &mut self.cluster else { return Ok(&mut self.first) };
+        let key = match to {
+            To::Stream(key) | To::Key(key) => key,
+        };
+        let slot = slot(key);
+        let server = cluster.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+        let server = &server.ok_or_else(|| Outage(format!("no server of the cluster holds slot {slot}")))?.2;
+        let (wires, name) = match to {
+            To::Stream(stream) => (&mut cluster.by_stream, stream),
+            To::Key(_) => (&mut cluster.by_server, server.as_str()),
+        };
+        if !wires.contains_key(name) {
+            let client = at(&self.client, server)?;
+            let wire = client.get_multiplexed_async_connection_with_config(&self.settings).await?;
+            wires.insert(name.to_owned(), wire);
+        }
+        Ok(wires.get_mut(name).expect("it was just made"))
+    }
+}
+
+/// The same client, for another server.
+fn at(client: &Client, server: &str) -> Result<Client, Outage> {
+    let unknown = || Outage(format!("the cluster names a server {server:?} that cannot be reached"));
+    let (host, port) = server.rsplit_once(':').ok_or_else(unknown)?;
+    let port = port.parse().map_err(|_| unknown())?;
+    let info = client.get_connection_info().clone();
+    let address = match info.addr() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host: host.to_owned(),
+            port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host.to_owned(), port),
+    };
+    Ok(Client::open(info.set_addr(address))?)
+}
+
+/// `[[first, last, [host, port, ...], ...], ...]`. A server that does not know its own name is the one that we asked.
+fn read_ranges(slots: &Value, asked: &ConnectionAddr) -> Option<Vec<(u16, u16, String)>> {
+    let Value::Array(ranges) = slots else { return None };
+    let range = |range: &Value| {
+        let Value::Array(parts) = range else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(server), ..] = parts.as_slice() else { return None };
+        let host = match (server.first()?, asked) {
+            (Value::BulkString(host), _) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
+            (_, ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) => host.clone(),
+            _ => return None,
+        };
+        let Value::Int(port) = server.get(1)? else { return None };
+        Some((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, format!("{host}:{port}")))
+    };
+    ranges.iter().map(range).collect()
+}
+
+/// Which slot a key lies in: CRC-16 (XMODEM) of what stands in its first braces, or of all of it.
+fn slot(key: &str) -> u16 {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let hashed = tag.filter(|tag| !tag.is_empty()).unwrap_or(key);
+    let crc = hashed.bytes().fold(0u16, |crc, byte| {
+        (0..8).fold(
+            crc ^ (u16::from(byte) << 8),
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+            },
+        )
+    });
+    crc % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        // As CLUSTER KEYSLOT answers.
+        for (key, expected) in
+            [("123456789", 12_739), ("foo", 12_182), ("a{foo}b", 12_182), ("{}foo", 9_500), ("", 0)]
+        {
+            assert_eq!(slot(key), expected, "{key}");
+        }
+    }
+}
