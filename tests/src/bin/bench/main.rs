@@ -7,10 +7,12 @@
 //! | commit to readable | `latency` |
 //! | what producers pay | `enqueue`, `producers` |
 //! | what the relay uses | `footprint` |
+//! | what consumers cost | `consume` |
 //!
 //! Everything runs on private servers (`ground`), with the relay as the process that users run.
 
 mod baseline;
+mod consume;
 mod drain;
 mod enqueue;
 mod footprint;
@@ -63,6 +65,7 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Latency => latency::section(&mut ground, options).await?,
             Name::Enqueue => enqueue::section(&mut ground, options).await?,
             Name::Producers => producers::section(options).await?,
+            Name::Consume => consume::section(&mut ground, options).await?,
             Name::Footprint => footprint::section(&mut ground, options).await?,
         });
     }

@@ -57,6 +57,8 @@ pub enum Name {
     Enqueue,
     /// What the outbox costs 16 producers
     Producers,
+    /// A consumer with an inbox, beside the effect alone and beside reading alone
+    Consume,
     /// Processor time and memory, idle and draining
     Footprint,
 }
