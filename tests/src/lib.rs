@@ -20,7 +20,10 @@ mod stage;
 mod steps;
 
 pub use chance::Chance;
-pub use consuming::{Doing, Effects, Seen, consumer, until_settled};
+pub use consuming::{
+    Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
+    letters, pending, until_settled,
+};
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use process::{Child, Signal, binary};
