@@ -1,7 +1,7 @@
 //! A consumer as a process of its own, for tests that kill, freeze and stop it.
 //!
 //! What its handler does each event's payload says: `{"do":"ok"}` (anything else means the same), `{"do":"fail"}`,
-//! `{"do":"abort"}`, `{"do":"sleep","ms":50}`, `{"do":"wait","until":"/a/file/exists"}`. The effect is one line of a ledger,
+//! `{"do":"flaky"}` (fails once), `{"do":"abort"}`, `{"do":"sleep","ms":50}`, `{"do":"wait","until":"/a/file/exists"}`. The effect is one line of a ledger,
 //! beside an inbox. It says `begin ID attempt N` and `effect ID` or `repeat ID`.
 
 use std::num::NonZeroU32;
@@ -55,6 +55,7 @@ impl Handler for Obedient {
         let told: serde_json::Value = entry.payload().map_err(Failure::reject)?;
         match told["do"].as_str() {
             Some("fail") => return Err(Failure::retry("told to fail")),
+            Some("flaky") if entry.attempt == 1 => return Err(Failure::retry("told to fail once")),
             Some("abort") => std::process::abort(),
             Some("sleep") => tokio::time::sleep(Duration::from_millis(told["ms"].as_u64().unwrap_or(0))).await,
             Some("wait") => {
