@@ -19,7 +19,7 @@ impl Consumer {
     pub(super) async fn meet(&mut self, now: Instant) -> Result<(), Trouble> {
         self.connect().await?;
         self.share(now).await?;
-        let unknown = self.lanes.iter().filter(|(_, lane)| !lane.known && !lane.leaving);
+        let unknown = self.lanes.iter().filter(|(_, lane)| lane.is_unknown());
         let mut met = Ok(());
         for lane in unknown.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             // Groups that are gone are waited for together.
@@ -46,7 +46,8 @@ impl Consumer {
             if self.doors.contains_key(&key) {
                 continue;
             }
-            let mut door = Stream::connect(&self.client, &stream, &self.me, self.settings.redis_timeout).await?;
+            let (group, me, timeout) = (&self.group, &self.me, self.settings.redis_timeout);
+            let mut door = Stream::connect(&self.client, &stream, group, me, timeout).await?;
             self.cluster = door.is_cluster();
             if self.cluster && !has_tag(&stream) {
                 return Err(Trouble::Unusable(format!(
@@ -56,7 +57,7 @@ impl Consumer {
             let key: Arc<str> = if self.cluster { stream } else { "".into() };
             // Redis may still be about to give entries to it, which would then wait for nobody.
             if let Some(former) = self.former.remove(&key) {
-                door.end_reader(&former.to_string(), &self.me).await?;
+                door.end_former(former, &self.group, &self.me).await?;
             }
             self.doors.insert(key, door);
         }

@@ -141,6 +141,13 @@ struct Lane {
     settled: Option<EntryId>,
 }
 
+impl Lane {
+    /// Whether it is to be looked what is ours before anything of it begins.
+    fn is_unknown(&self) -> bool {
+        !self.known && !self.leaving
+    }
+}
+
 /// A pause that gets longer each time.
 #[derive(Debug, Default)]
 struct Pause {
@@ -316,6 +323,9 @@ impl Consumer {
         let soon = now + Duration::from_secs(1).min(self.settings.claim_after / 4);
         if self.away.holds(now) {
             return self.away.until.unwrap_or(soon);
+        }
+        if self.lanes.values().any(Lane::is_unknown) {
+            return now;
         }
         let pauses = [self.pause.until, self.line.next_due()].into_iter().flatten();
         let retry = (!self.letters.is_empty()).then_some(now + PAUSE_MIN);

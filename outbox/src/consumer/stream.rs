@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) use redis::Client;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value, cmd};
+use sha2::{Digest, Sha256};
 
 use super::ConsumerError;
 use crate::{EntryId, Envelope, Malformed};
@@ -154,7 +155,13 @@ pub(crate) fn client(url: &str, ca: Option<&[u8]>) -> Result<Client, ConsumerErr
 
 impl Stream {
     /// Connects to the server that holds this key: in a cluster that may be another one than the one we were told.
-    pub(crate) async fn connect(client: &Client, key: &str, me: &str, timeout: Duration) -> Result<Self, Trouble> {
+    pub(crate) async fn connect(
+        client: &Client,
+        key: &str,
+        group: &str,
+        me: &str,
+        timeout: Duration,
+    ) -> Result<Self, Trouble> {
         let mut client = client.clone();
         for _ in 0..5 {
             let mut hand = connect(&client, timeout).await?;
@@ -167,7 +174,7 @@ impl Stream {
             }
             let cluster = check(&mut hand).await?;
             let mut reader = connect(&client, BLOCK + timeout).await?;
-            cmd("CLIENT").arg("SETNAME").arg(me).exec_async(&mut reader).await?;
+            cmd("CLIENT").arg("SETNAME").arg(reader_name(group, me)).exec_async(&mut reader).await?;
             let reader_id = cmd("CLIENT").arg("ID").query_async(&mut reader).await?;
             return Ok(Self { reader, reader_id, hand, cluster });
         }
@@ -179,8 +186,13 @@ impl Stream {
         self.reader_id
     }
 
+    /// Ends a connection that read for us before.
+    pub(crate) async fn end_former(&mut self, id: i64, group: &str, me: &str) -> Result<(), Trouble> {
+        self.end_reader(&id.to_string(), &reader_name(group, me)).await
+    }
+
     /// Ends a connection, if it still bears this name: numbers of connections begin anew when Redis does.
-    pub(crate) async fn end_reader(&mut self, id: &str, name: &str) -> Result<(), Trouble> {
+    async fn end_reader(&mut self, id: &str, name: &str) -> Result<(), Trouble> {
         let list: String = cmd("CLIENT").arg("LIST").arg("ID").arg(id).query_async(&mut self.hand).await?;
         if list.split(' ').any(|field| field.strip_prefix("name=") == Some(name)) {
             let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
@@ -401,13 +413,34 @@ impl Stream {
 
     /// Becomes the one who reads a partition: the connection of whoever did before is ended.
     pub(crate) async fn take_reader(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
-        let ours = format!("{} {me}", self.reader_id);
+        let ours = format!("{} {}", self.reader_id, reader_name(names.group, me));
         let mut call = script(include_str!("scripts/read_as.lua"), &[&names.reader()]);
         let before: Option<String> = call.arg(&ours).query_async(&mut self.hand).await?;
-        match before.filter(|before| *before != ours).as_deref().and_then(|before| before.split_once(' ')) {
-            Some((id, name)) => self.end_reader(id, name).await,
-            None => Ok(()),
+        match before.as_deref() {
+            // Redis has lost what it knew, or this partition is new.
+            None => self.end_all_readers(names.group, me).await,
+            Some(before) if before == ours => Ok(()),
+            Some(before) => match before.split_once(' ') {
+                Some((id, name)) => self.end_reader(id, name).await,
+                None => Ok(()),
+            },
         }
+    }
+
+    /// Ends the connections of all others who read for this group. Those who rightly do connect again.
+    async fn end_all_readers(&mut self, group: &str, me: &str) -> Result<(), Trouble> {
+        let (of_group, ours) = (reader_name(group, ""), reader_name(group, me));
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut self.hand).await?;
+        for line in list.lines() {
+            let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
+            if let (Some(id), Some(name)) = (field("id="), field("name="))
+                && name.starts_with(&of_group)
+                && name != ours
+            {
+                let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Says that we are there, for so long. Returns how many are, and how many of them come before us.
@@ -428,8 +461,15 @@ impl Stream {
 
     /// Ends the right to read a partition.
     pub(crate) async fn let_go(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
-        Ok(script(include_str!("scripts/let_go.lua"), &[&names.holder()]).arg(me).exec_async(&mut self.hand).await?)
+        let mut call = script(include_str!("scripts/let_go.lua"), &[&names.holder(), &names.reader()]);
+        Ok(call.arg(me).exec_async(&mut self.hand).await?)
     }
+}
+
+/// How a connection that reads is called. Redis takes no spaces there, and groups may have some.
+fn reader_name(group: &str, me: &str) -> String {
+    let hash = Sha256::digest(group.as_bytes());
+    format!("reader-{:02x}{:02x}{:02x}{:02x}-{me}", hash[0], hash[1], hash[2], hash[3])
 }
 
 fn strange(what: &str, reply: &Value) -> Trouble {

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::Consumer;
 use super::line::{Held, Place};
 use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
+use super::{Consumer, Lane};
 use crate::{Entry, Envelope, Failure};
 
 /// What the relay puts into the headers of an event that it replays for one group.
@@ -149,6 +149,9 @@ impl Consumer {
         let concurrency = if self.pause.times > 0 { 1 } else { self.settings.concurrency };
         let together_max = if self.pause.times > 0 { 1 } else { self.settings.batch_max };
         while self.running.len() < concurrency {
+            if self.lanes.values().any(Lane::is_unknown) {
+                break;
+            }
             let places = self.line.start(together_max, now);
             if places.is_empty() {
                 break;
@@ -189,6 +192,10 @@ impl Consumer {
                     Begun::Ours(Ok(envelope)) => self.line.load(&place, unwrap_replayed(envelope)),
                     Begun::Ours(Err(_)) => self.forget(&place), // taken in again later, and buried then
                     Begun::NotOurs => {
+                        // Then others may not be ours either, and one of the same key must not begin in its stead.
+                        if let Some(lane) = self.lanes.get_mut(&lane) {
+                            lane.known = false;
+                        }
                         if self.line.get(&place).is_some_and(|held| held.deleted) {
                             self.note_lost(&lane, &[place.1.to_string()]);
                         }
@@ -203,6 +210,10 @@ impl Consumer {
         }
         let mut begun = vec![];
         for place in places {
+            if self.lanes.get(&place.0).is_none_or(Lane::is_unknown) {
+                self.line.again(place);
+                continue;
+            }
             let stream = self.stream_of(&place.0);
             let Some(held) = self.line.get_mut(place) else { continue };
             held.fresh = false;
