@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use outbox::{Consumer, Entry, Failure};
@@ -235,6 +236,56 @@ async fn a_group_that_is_destroyed_in_mid_flight_goes_on() {
     scene.until_nothing_is_pending("g").await;
     one.stop().await;
     assert_eq!(scene.stage.length("s:g:dead").await, 0);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_no_longer_ours_lets_no_other_of_its_key_begin_before_it() {
+    let scene = Scene::set().await;
+    let stage = &scene.stage;
+    let mut relay = stage.relay(&[]).await;
+    for id in ["e1", "e2", "e3"] {
+        enqueue_told(stage, "s", id, "k", &json!({})).await;
+    }
+    stage.until_entries(&mut relay, "s", 3).await;
+    let effects = scene.effects.clone();
+    let failed = Arc::new(AtomicBool::new(false));
+    let handler = Doing(move |entry: Entry| {
+        let (effects, fails) = (effects.clone(), entry.id == "e1" && !failed.swap(true, Relaxed));
+        async move {
+            if fails {
+                return Err(Failure::retry("not yet"));
+            }
+            effects.write(&entry).await?;
+            Ok(())
+        }
+    });
+    // No heartbeat looks first, and nothing is read while three are held.
+    let mut one = consumer(stage, "s", "g")
+        .claim_after(Duration::from_secs(3_600))
+        .retry(outbox::RetryPolicy {
+            delay_min: Duration::from_secs(4),
+            delay_max: Duration::from_secs(4),
+            ..<_>::default()
+        })
+        .prefetch_max(100)
+        .held_max(3)
+        .handler(handler)
+        .build()
+        .expect("valid");
+    eventually("the first to have failed, and the others to wait behind it", async || {
+        one.tick().await.expect("usable");
+        one.stats("s").failed == 1 && pending(&stage.redis, "s", "g").await == 3
+    })
+    .await;
+    // The group is as if it had been lost and made anew.
+    stage.redis.command(&["XACK", "s", "g", "1-1", "1-2", "1-3"]).await;
+    stage.redis.command(&["XGROUP", "SETID", "s", "g", "0"]).await;
+    eventually("all to take effect", async || {
+        one.tick().await.expect("usable");
+        scene.effects.of("g").await.len() == 3
+    })
+    .await;
+    assert_eq!(scene.effects.of("g").await, ["e1", "e2", "e3"]);
 }
 
 #[tokio::test]

@@ -104,18 +104,20 @@ async fn a_partition_that_is_never_idle_changes_hands_too() {
     let stage = Stage::set().await;
     let effects = Effects::on(&stage).await;
     let _relay = Child::spawn(stage.command(&["run", "--lease", "0"]));
-    // One attempt or another always runs in each partition.
-    for n in 0..600 {
-        let key = format!("k{}", n % 60);
-        let told = json!({"do": "sleep", "ms": 40 + n % 60});
+    // Every key has an attempt that runs, and there are a dozen keys to each partition.
+    for n in 0..1_200 {
+        let key = format!("k{}", n % 48);
+        let told = json!({"do": "sleep", "ms": 100 + n % 200});
         enqueue_told(&stage, &partition("t", COUNT, &key), &format!("e{n}"), &key, &told).await;
     }
-    let one = start(&stage);
+    let many = ["--partitions", "t:4", "--group", "g", "--claim-after-ms", "600", "--concurrency", "64"];
+    let one = consume(&stage, &many);
     until_shares(&stage, &[&one], &[4]).await;
-    let two = start(&stage);
+    eventually("work to be under way", async || effects.of("g").await.len() > 50).await;
+    let two = consume(&stage, &many);
     until_shares(&stage, &[&one, &two], &[2, 2]).await;
-    assert!(effects.of("g").await.len() < 600, "there is work left when it has changed hands");
-    until_all(&effects, 600).await;
+    assert!(effects.of("g").await.len() < 1_100, "there is work left when it has changed hands");
+    until_all(&effects, 1_200).await;
 }
 
 #[tokio::test]

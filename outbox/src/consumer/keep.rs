@@ -163,7 +163,7 @@ impl Consumer {
     }
 
     /// An entry is no longer in its stream. An attempt that runs may still make it take effect.
-    fn is_deleted(&mut self, place: &Place) {
+    pub(super) fn is_deleted(&mut self, place: &Place) {
         let Some(held) = self.line.get_mut(place) else { return };
         held.deleted = true;
         if !held.is_running() {

@@ -57,8 +57,8 @@ pub(crate) enum State {
 pub(crate) struct Line {
     held: BTreeMap<Place, Held>,
     keys: HashMap<(Arc<str>, String), Queue>,
-    /// What may start now.
-    ready: BTreeSet<Place>,
+    /// What may start now, by age: no lane that is always full may keep the others waiting.
+    ready: BTreeSet<(EntryId, Arc<str>)>,
     waiting: BinaryHeap<Reverse<(Instant, Place)>>,
     loaded: usize,
     running: usize,
@@ -104,7 +104,7 @@ impl Line {
     /// What cannot begin yet need not lie in memory: it is fetched when its turn comes.
     pub(crate) fn unload(&mut self) {
         for (place, held) in &mut self.held {
-            if held.state == State::Ready && !self.ready.contains(place) && held.envelope.take().is_some() {
+            if held.state == State::Ready && !self.ready.contains(&age(place)) && held.envelope.take().is_some() {
                 self.loaded -= 1;
                 self.bytes -= std::mem::take(&mut held.bytes);
             }
@@ -139,7 +139,7 @@ impl Line {
             let queue = self.keys.entry((place.0.clone(), key)).or_default();
             // Something older of this key came later: who was first and has not begun waits behind it.
             if let Some(first) = queue.entries.first().filter(|first| **first > place.1) {
-                self.ready.remove(&(place.0.clone(), *first));
+                self.ready.remove(&(*first, place.0.clone()));
             }
             queue.entries.insert(place.1);
         }
@@ -155,8 +155,9 @@ impl Line {
         self.wake(now);
         let (mut batch, mut limit) = (vec![], together_max.max(1));
         while batch.len() < limit
-            && let Some(place) = self.ready.first().cloned()
+            && let Some((number, lane)) = self.ready.first().cloned()
         {
+            let place = (lane, number);
             let held = &self.held[&place];
             let fits = if held.alone { self.running == 0 && batch.is_empty() } else { !self.solo };
             if !fits || (!batch.is_empty() && batch.len() >= held.together_max) {
@@ -164,7 +165,7 @@ impl Line {
             }
             limit = limit.min(held.together_max.max(1));
             self.solo = held.alone;
-            self.ready.remove(&place);
+            self.ready.remove(&age(&place));
             self.held.get_mut(&place).expect("what is ready is held").state = State::Running;
             if let Some(queue) = self.queue(&place) {
                 queue.running += 1;
@@ -174,7 +175,7 @@ impl Line {
                 && self.held[&next].state == State::Ready
                 && !self.solo
             {
-                self.ready.insert(next);
+                self.ready.insert(age(&next));
             }
             batch.push(place);
             if self.solo {
@@ -183,7 +184,7 @@ impl Line {
         }
         for place in &batch {
             if let Some(next) = self.after(place) {
-                self.ready.remove(&next);
+                self.ready.remove(&age(&next));
             }
         }
         self.running += batch.len();
@@ -198,7 +199,7 @@ impl Line {
         let held = self.held.remove(place)?;
         self.bytes -= held.bytes;
         self.loaded -= usize::from(held.envelope.is_some());
-        self.ready.remove(place);
+        self.ready.remove(&age(place));
         if let Some(key) = held.key.clone() {
             let key = (place.0.clone(), key);
             let queue = self.keys.get_mut(&key).expect("every held entry is in its key's queue");
@@ -217,7 +218,7 @@ impl Line {
         let was = std::mem::replace(&mut held.state, State::Waiting(until));
         self.loaded -= usize::from(held.envelope.take().is_some());
         self.bytes -= std::mem::take(&mut held.bytes);
-        self.ready.remove(place);
+        self.ready.remove(&age(place));
         self.waiting.push(Reverse((until, place.clone())));
         if was == State::Running {
             self.has_ended(place);
@@ -278,7 +279,7 @@ impl Line {
             }
         };
         if first && held.state == State::Ready {
-            self.ready.insert(place.clone());
+            self.ready.insert(age(place));
         }
     }
 
@@ -289,6 +290,10 @@ impl Line {
         let next = queue.entries.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
         Some((place.0.clone(), *next))
     }
+}
+
+fn age((lane, number): &Place) -> (EntryId, Arc<str>) {
+    (*number, lane.clone())
 }
 
 impl Held {
@@ -388,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn lanes_take_turns_by_age() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for seq in [1, 3, 5] {
+            line.add(place(seq), held(None));
+        }
+        line.add(("another".into(), EntryId { generation: 1, seq: 4 }), held(None));
+        assert_eq!(seqs(&line.start(4, now)), [1, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_suspect_is_handled_alone() {
         let (mut line, now) = (Line::default(), Instant::now());
         line.add(place(1), held(None));
@@ -417,7 +432,7 @@ mod tests {
                     });
                     // Older ones may have come after it had begun; they must not run beside it unless they were first.
                     for (other, _) in older {
-                        assert!(!line.ready.contains(other) || line.keys[&("s".into(), key.clone().expect("keyed"))].entries.first() == Some(&other.1));
+                        assert!(!line.ready.contains(&age(other)) || line.keys[&("s".into(), key.clone().expect("keyed"))].entries.first() == Some(&other.1));
                     }
                 }
             };

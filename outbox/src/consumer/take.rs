@@ -100,7 +100,12 @@ impl Consumer {
 
     /// Takes in what others have left, or what was delivered to us and never arrived.
     pub(super) fn take_found(&mut self, lane: &str, found: Found, ours: bool) {
-        self.note_lost(lane, &found.lost);
+        for number in found.lost {
+            match number.parse().map(|number| (Arc::from(lane), number)) {
+                Ok(place) if self.line.get(&place).is_some() => self.is_deleted(&place),
+                _ => self.note_lost(lane, &[number]),
+            }
+        }
         for entry in found.entries {
             // Delivered to us once, and never begun: the answer to our read was lost.
             let attempts = if ours && entry.count <= 1 { 0 } else { entry.count };
