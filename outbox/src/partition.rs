@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// ```
 /// # use outbox::{Event, partition};
 /// let event = Event::draft(partition("articles", 8, "example.org/a"), "article.changed").key("example.org/a");
-/// assert_eq!(partition("articles", 8, "example.org/a"), "articles:{5}");
+/// assert_eq!(partition("articles", 8, "example.org/a"), "articles:{7}");
 /// ```
 ///
 /// # Panics

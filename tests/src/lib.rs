@@ -1,6 +1,6 @@
 //! The test harness: real servers, a wire that can fail, real processes, and one way to wait.
 //!
-//! - [`Postgres`] and [`Redis`]: private servers of one test, gone when the test is gone
+//! - [`Postgres`], [`Redis`] and [`Cluster`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
@@ -20,11 +20,14 @@ mod stage;
 mod steps;
 
 pub use chance::Chance;
-pub use consuming::{Doing, Effects, Seen, consumer, until_settled};
+pub use consuming::{
+    Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
+    letters, pending, until_settled,
+};
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
-pub use servers::{Postgres, Redis};
+pub use servers::{Cluster, Postgres, Redis};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

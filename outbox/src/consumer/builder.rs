@@ -205,6 +205,12 @@ impl Builder {
                 self.group
             ));
         }
+        if self.name.is_empty() || self.name.len() > 200 || !self.name.chars().all(|c| c.is_ascii_graphic()) {
+            return wrong(format!(
+                "the consumer's name {:?} must have 1 to 200 printable characters and no spaces: Redis takes no other",
+                self.name
+            ));
+        }
         let numbers = [
             ("concurrency", self.concurrency),
             ("the size of a batch", self.batch_max),

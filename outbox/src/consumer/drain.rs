@@ -1,23 +1,38 @@
 //! Stopping: what is in hand may end, everything else is given back at once, and nothing stays behind under our name.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::time::{Instant as Deadline, timeout, timeout_at};
+use tokio::time::{Instant as Deadline, sleep, timeout, timeout_at};
 
-use super::Consumer;
 use super::line::State;
 use super::stream::Trouble;
+use super::{Consumer, PAUSE_MIN};
 use crate::EntryId;
 
 impl Consumer {
     pub(super) async fn drain(&mut self) {
         let deadline = Deadline::now() + self.settings.drain_max;
-        // A read that still waits would be given entries that nobody handles.
-        let _ = self.end_reads().await;
+        // Others need not wait for our slowest attempt.
+        self.try_to(async |consumer: &mut Self| {
+            // A read that still waits would be given entries that nobody handles.
+            consumer.end_reads().await?;
+            consumer.give_all_back(false).await
+        })
+        .await;
         loop {
-            match timeout_at(deadline, self.running.join_next()).await {
+            let heartbeat = Deadline::now() + self.settings.claim_after / 3;
+            match timeout_at(deadline.min(heartbeat), self.running.join_next()).await {
                 Ok(Some(finished)) => self.finish(finished),
                 Ok(None) => break,
+                // What is being attempted stays ours, and so do its partitions.
+                Err(_) if Deadline::now() < deadline => {
+                    self.try_to(async |consumer: &mut Self| {
+                        consumer.hold_on(Instant::now()).await?;
+                        consumer.renew().await
+                    })
+                    .await;
+                }
                 Err(_) => {
                     tracing::warn!(group = %self.group, attempts = self.running.len(), "attempts that did not end in time are cut off; others will repeat them");
                     // Whatever a transaction held is rolled back.
@@ -26,54 +41,79 @@ impl Consumer {
                 }
             }
             // What cannot be settled now is given back, and the inbox knows it.
-            let _ = self.settle().await;
+            self.try_to(Self::settle).await;
         }
         let patience = self.settings.redis_timeout;
-        let leaving = async {
-            self.settle().await?;
-            self.give_back().await?;
-            self.tell().await?;
-            self.leave().await
-        };
+        let leaving = async { while !self.try_to(Self::leave).await {} };
         match timeout(patience, leaving).await {
-            Ok(Ok(())) => tracing::info!(consumer = self.me, "the consumer has stopped"),
+            Ok(()) => tracing::info!(consumer = self.me, "the consumer has stopped"),
             _ => tracing::warn!(consumer = self.me, "Redis is away; others take over what is pending after a while"),
         }
     }
 
-    /// Gives back everything that is pending for us, also what we do not know of.
-    async fn give_back(&mut self) -> Result<(), Trouble> {
+    /// Does something if Redis is there. The next try connects anew, if need be.
+    async fn try_to(&mut self, what: impl AsyncFnOnce(&mut Self) -> Result<(), Trouble>) -> bool {
+        let tried = match self.connect().await {
+            Ok(()) => what(self).await,
+            Err(trouble) => Err(trouble),
+        };
+        if let Err(trouble) = tried {
+            _ = self.lose(trouble);
+            sleep(PAUSE_MIN).await;
+            return false;
+        }
+        true
+    }
+
+    async fn give_all_back(&mut self, running_too: bool) -> Result<(), Trouble> {
+        let streams: Vec<_> = self.lanes.values().map(|lane| lane.stream.clone()).collect();
+        for stream in streams {
+            self.give_back(&stream, running_too).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives back everything of a stream that is pending for us, also what we do not know of; what is being attempted only if
+    /// that was cut off.
+    pub(super) async fn give_back(&mut self, stream: &Arc<str>, running_too: bool) -> Result<(), Trouble> {
         let (now, claim_after) = (Instant::now(), self.settings.claim_after);
-        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+        for lane in self.lanes_of(stream) {
             let mut from = "-".to_owned();
             loop {
                 let found = self.at(&lane, async |stream, names, me| stream.own(&names, me, &from).await).await?;
+                self.note_lost(&lane, &found.lost);
                 if found.next.is_empty() {
                     break;
                 }
                 from = format!("({}", found.next);
-                let entries: Vec<(EntryId, Duration, u32)> = found
-                    .entries
-                    .iter()
-                    .map(|entry| match self.line.get(&(lane.clone(), entry.number)) {
-                        Some(held) => {
-                            let (wait, begun) = match held.state {
-                                State::Waiting(until) => (until.saturating_duration_since(now), 0),
-                                State::Ready => (Duration::ZERO, 0),
-                                State::Running => (Duration::ZERO, 1),
-                            };
-                            (entry.number, claim_after.saturating_sub(wait), held.attempts + begun)
-                        }
-                        None => (entry.number, claim_after, entry.count.saturating_sub(1)),
-                    })
-                    .collect();
-                self.at(&lane, async |stream, names, me| stream.give_back(&names, me, &entries).await).await?;
+                let mut entries: Vec<(EntryId, Duration, u32)> = vec![];
+                for entry in &found.entries {
+                    let held = self.line.get(&(lane.clone(), entry.number));
+                    let (wait, count) = match held.map(|held| (held.state, held.attempts)) {
+                        Some((State::Running, _)) if !running_too => continue,
+                        Some((State::Running, attempts)) => (Duration::ZERO, attempts + 1),
+                        Some((State::Ready, attempts)) => (Duration::ZERO, attempts),
+                        Some((State::Waiting(until), attempts)) => (until.saturating_duration_since(now), attempts),
+                        None => (Duration::ZERO, entry.count.saturating_sub(1)),
+                    };
+                    entries.push((entry.number, claim_after.saturating_sub(wait), count));
+                }
+                if !entries.is_empty() {
+                    self.at(&lane, async |stream, names, me| stream.give_back(&names, me, &entries).await).await?;
+                }
+                for (number, _, _) in entries {
+                    self.forget(&(lane.clone(), number));
+                }
             }
         }
         Ok(())
     }
 
+    /// Leaves nothing behind under our name.
     async fn leave(&mut self) -> Result<(), Trouble> {
+        self.settle().await?;
+        self.give_all_back(true).await?;
+        self.tell().await?;
         for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
             self.at(&lane, async |stream, names, me| stream.leave(&names, me).await).await?;
         }

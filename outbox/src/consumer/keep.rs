@@ -17,46 +17,68 @@ const TELL_INTERVAL: Duration = Duration::from_secs(1);
 impl Consumer {
     /// Connects, if need be, and begins where we were: groups are made, and what is pending for us is taken in.
     pub(super) async fn meet(&mut self, now: Instant) -> Result<(), Trouble> {
-        if self.doors.is_empty() {
-            // Names of partitions that may become ours, too: each is asked for.
-            let all = match &self.partitions {
-                Some(partitions) => partitions.streams().cloned().collect(),
-                None => self.lanes.values().map(|lane| lane.stream.clone()).collect::<Vec<_>>(),
-            };
-            let timeout = self.settings.redis_timeout;
-            for stream in all {
-                let key: Arc<str> = if self.cluster { stream.clone() } else { "".into() };
-                if self.doors.contains_key(&key) {
-                    continue;
-                }
-                let door = Stream::connect(&self.client, &stream, &self.me, timeout).await?;
-                self.cluster = door.is_cluster();
-                self.doors.insert(if self.cluster { stream.clone() } else { "".into() }, door);
-            }
-            for lane in self.lanes.values_mut() {
-                lane.cursor = "0-0".to_owned();
-                lane.known = false;
-            }
-            self.kept = None;
-            self.adopted = None;
-            if let Some(partitions) = &mut self.partitions {
-                partitions.look_again();
+        self.connect().await?;
+        self.share(now).await?;
+        let unknown = self.lanes.iter().filter(|(_, lane)| lane.is_unknown());
+        let mut met = Ok(());
+        for lane in unknown.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            // Groups that are gone are waited for together.
+            match self.enter(&lane, now).await {
+                Err(Trouble::NoGroup) => met = Err(Trouble::NoGroup),
+                other => other?,
             }
         }
-        self.share(now).await?;
-        for lane in
-            self.lanes.iter().filter(|(_, lane)| !lane.known).map(|(name, _)| name.clone()).collect::<Vec<_>>()
-        {
-            self.enter(&lane, now).await?;
+        met
+    }
+
+    /// Connects, if need be.
+    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+        if !self.doors.is_empty() {
+            return Ok(());
+        }
+        // Partitions that may become ours, too: each is asked for.
+        let all = match &self.partitions {
+            Some(partitions) => partitions.streams().cloned().collect(),
+            None => self.lanes.values().map(|lane| lane.stream.clone()).collect::<Vec<_>>(),
+        };
+        for stream in all {
+            let key: Arc<str> = if self.cluster { stream.clone() } else { "".into() };
+            if self.doors.contains_key(&key) {
+                continue;
+            }
+            let (group, me, timeout) = (&self.group, &self.me, self.settings.redis_timeout);
+            let mut door = Stream::connect(&self.client, &stream, group, me, timeout).await?;
+            self.cluster = door.is_cluster();
+            if self.cluster && !has_tag(&stream) {
+                return Err(Trouble::Unusable(format!(
+                    "in a Redis Cluster the stream {stream} needs a tag in braces, so that what belongs to it lies together"
+                )));
+            }
+            let key: Arc<str> = if self.cluster { stream } else { "".into() };
+            // Redis may still be about to give entries to it, which would then wait for nobody.
+            if let Some(former) = self.former.remove(&key) {
+                door.end_former(former, &self.group, &self.me).await?;
+            }
+            self.doors.insert(key, door);
+        }
+        for lane in self.lanes.values_mut() {
+            lane.cursor = "0-0".to_owned();
+            lane.known = false;
+        }
+        self.kept = None;
+        self.adopted = None;
+        if let Some(partitions) = &mut self.partitions {
+            partitions.look_again();
         }
         Ok(())
     }
 
     /// Makes sure of a lane's group, and takes in what is pending for us.
-    async fn enter(&mut self, name: &Arc<str>, now: Instant) -> Result<(), Trouble> {
+    pub(super) async fn enter(&mut self, name: &Arc<str>, now: Instant) -> Result<(), Trouble> {
         let lane = &self.lanes[name];
         let after = lane.settled.map_or("0".to_owned(), |settled| settled.to_string());
-        let (seen_before, missing_since) = (lane.settled.is_some(), lane.missing_since);
+        // No relay knows the lane on which dead letters are replayed.
+        let (seen_before, missing_since) = (lane.settled.is_some() && **name == *lane.stream, lane.missing_since);
         let there = self.at(name, async |stream, names, _| stream.has_group(names.lane, names.group).await).await?;
         if !there {
             // Whoever has worked here before leaves it to the relay, which knows where the group was.
@@ -117,17 +139,20 @@ impl Consumer {
     }
 
     /// Says that we are alive: nobody else may take what we hold.
-    async fn renew(&mut self) -> Result<(), Trouble> {
+    pub(super) async fn renew(&mut self) -> Result<(), Trouble> {
         let mut by_lane: BTreeMap<Arc<str>, Vec<EntryId>> = BTreeMap::new();
         for ((lane, number), _) in self.line.places() {
             by_lane.entry(lane.clone()).or_default().push(*number);
         }
         for (lane, numbers) in by_lane {
             for portion in numbers.chunks(1_000) {
-                let lost = self.at(&lane, async |stream, names, me| stream.keep(&names, me, portion).await).await?;
-                for number in lost {
+                let kept = self.at(&lane, async |stream, names, me| stream.keep(&names, me, portion).await).await?;
+                for number in kept.deleted {
+                    self.is_deleted(&(lane.clone(), number));
+                }
+                for number in kept.lost {
                     let place = (lane.clone(), number);
-                    if self.line.get(&place).is_some_and(|held| !held.is_running()) {
+                    if self.line.get(&place).is_some_and(|held| !held.is_running() && !held.deleted) {
                         tracing::warn!(stream = %lane, group = %self.group, %number, "an entry was taken over by another consumer");
                         self.forget(&place);
                     }
@@ -137,10 +162,31 @@ impl Consumer {
         Ok(())
     }
 
+    /// An entry is no longer in its stream. An attempt that runs may still make it take effect.
+    pub(super) fn is_deleted(&mut self, place: &Place) {
+        let Some(held) = self.line.get_mut(place) else { return };
+        held.deleted = true;
+        if !held.is_running() {
+            self.forget(place);
+            self.note_lost(&place.0, &[place.1.to_string()]);
+        }
+    }
+
+    /// Tells of entries that nobody can handle any more.
+    pub(super) fn note_lost(&mut self, lane: &str, numbers: &[String]) {
+        if numbers.is_empty() {
+            return;
+        }
+        tracing::error!(stream = lane, group = %self.group, entries = ?numbers,
+            "entries were deleted from the stream before this group had settled them");
+        self.stats_of(lane).0.lost += numbers.len() as u64;
+    }
+
     /// Takes over what others have left.
     async fn adopt(&mut self) -> Result<(), Trouble> {
         let idle = self.settings.claim_after;
-        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.leaving);
+        for lane in lanes.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let count = self.room().min(500);
             if count == 0 {
                 return Ok(());
@@ -157,9 +203,11 @@ impl Consumer {
         idle: Duration,
         count: usize,
     ) -> Result<bool, Trouble> {
-        let cursor = self.lanes[lane].cursor.clone();
-        let found =
-            self.at(lane, async |stream, names, me| stream.adopt(&names, me, idle, &cursor, count).await).await?;
+        let (cursor, is_partition) = (self.lanes[lane].cursor.clone(), self.partitions.is_some());
+        let adopt = async |stream: &mut Stream, names: Names<'_>, me: &str| {
+            stream.adopt(&names, me, is_partition, idle, &cursor, count).await
+        };
+        let found = self.at(lane, adopt).await?;
         let next = found.next.clone();
         if !found.entries.is_empty() {
             tracing::info!(stream = %lane, group = %self.group, entries = found.entries.len(), "taken over from other consumers");
@@ -205,6 +253,11 @@ impl Consumer {
     fn lane(&mut self, name: &Arc<str>) -> &mut super::Lane {
         self.lanes.get_mut(name).expect("lanes are let go of only between two turns")
     }
+}
+
+/// Whether a name says which part of it a cluster places it by.
+fn has_tag(name: &str) -> bool {
+    name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty())
 }
 
 /// Whether it is time, and if so, from when the next time counts.

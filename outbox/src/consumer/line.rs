@@ -27,6 +27,8 @@ pub(crate) struct Held {
     pub(crate) together_max: usize,
     /// Outages in a row that it ran into.
     pub(crate) outages: u32,
+    /// Somebody deleted it from its stream: this attempt is its last.
+    pub(crate) deleted: bool,
     /// How its attempts failed.
     pub(crate) failures: Vec<Failed>,
     pub(crate) state: State,
@@ -54,16 +56,22 @@ pub(crate) enum State {
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     held: BTreeMap<Place, Held>,
-    /// For each key its entries; only the first may run.
-    keys: HashMap<(Arc<str>, String), BTreeSet<EntryId>>,
-    /// What may start now.
-    ready: BTreeSet<Place>,
+    keys: HashMap<(Arc<str>, String), Queue>,
+    /// What may start now, by age: no lane that is always full may keep the others waiting.
+    ready: BTreeSet<(EntryId, Arc<str>)>,
     waiting: BinaryHeap<Reverse<(Instant, Place)>>,
     loaded: usize,
     running: usize,
     /// What is running is alone.
     solo: bool,
     bytes: usize,
+}
+
+/// The entries of one key: only the first may run, and none beside another one.
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeSet<EntryId>,
+    running: usize,
 }
 
 impl Line {
@@ -96,7 +104,7 @@ impl Line {
     /// What cannot begin yet need not lie in memory: it is fetched when its turn comes.
     pub(crate) fn unload(&mut self) {
         for (place, held) in &mut self.held {
-            if held.state == State::Ready && !self.ready.contains(place) && held.envelope.take().is_some() {
+            if held.state == State::Ready && !self.ready.contains(&age(place)) && held.envelope.take().is_some() {
                 self.loaded -= 1;
                 self.bytes -= std::mem::take(&mut held.bytes);
             }
@@ -130,10 +138,10 @@ impl Line {
         if let Some(key) = held.key.clone() {
             let queue = self.keys.entry((place.0.clone(), key)).or_default();
             // Something older of this key came later: who was first and has not begun waits behind it.
-            if let Some(first) = queue.first().filter(|first| **first > place.1) {
-                self.ready.remove(&(place.0.clone(), *first));
+            if let Some(first) = queue.entries.first().filter(|first| **first > place.1) {
+                self.ready.remove(&(*first, place.0.clone()));
             }
-            queue.insert(place.1);
+            queue.entries.insert(place.1);
         }
         self.held.insert(place.clone(), held);
         match state {
@@ -147,8 +155,9 @@ impl Line {
         self.wake(now);
         let (mut batch, mut limit) = (vec![], together_max.max(1));
         while batch.len() < limit
-            && let Some(place) = self.ready.first().cloned()
+            && let Some((number, lane)) = self.ready.first().cloned()
         {
+            let place = (lane, number);
             let held = &self.held[&place];
             let fits = if held.alone { self.running == 0 && batch.is_empty() } else { !self.solo };
             if !fits || (!batch.is_empty() && batch.len() >= held.together_max) {
@@ -156,14 +165,17 @@ impl Line {
             }
             limit = limit.min(held.together_max.max(1));
             self.solo = held.alone;
-            self.ready.remove(&place);
+            self.ready.remove(&age(&place));
             self.held.get_mut(&place).expect("what is ready is held").state = State::Running;
+            if let Some(queue) = self.queue(&place) {
+                queue.running += 1;
+            }
             // Its successor may come along in the same batch, after it.
             if let Some(next) = self.after(&place)
                 && self.held[&next].state == State::Ready
                 && !self.solo
             {
-                self.ready.insert(next);
+                self.ready.insert(age(&next));
             }
             batch.push(place);
             if self.solo {
@@ -172,7 +184,7 @@ impl Line {
         }
         for place in &batch {
             if let Some(next) = self.after(place) {
-                self.ready.remove(&next);
+                self.ready.remove(&age(&next));
             }
         }
         self.running += batch.len();
@@ -181,19 +193,18 @@ impl Line {
 
     /// It is settled, or no longer ours.
     pub(crate) fn remove(&mut self, place: &Place) -> Option<Held> {
+        if self.held.get(place)?.is_running() {
+            self.has_ended(place);
+        }
         let held = self.held.remove(place)?;
         self.bytes -= held.bytes;
         self.loaded -= usize::from(held.envelope.is_some());
-        self.ready.remove(place);
-        if held.state == State::Running {
-            self.running -= 1;
-            self.solo = false;
-        }
+        self.ready.remove(&age(place));
         if let Some(key) = held.key.clone() {
             let key = (place.0.clone(), key);
             let queue = self.keys.get_mut(&key).expect("every held entry is in its key's queue");
-            queue.remove(&place.1);
-            match queue.first().copied() {
+            queue.entries.remove(&place.1);
+            match queue.entries.first().copied() {
                 None => _ = self.keys.remove(&key),
                 Some(first) => self.make_ready(&(place.0.clone(), first)),
             }
@@ -207,20 +218,18 @@ impl Line {
         let was = std::mem::replace(&mut held.state, State::Waiting(until));
         self.loaded -= usize::from(held.envelope.take().is_some());
         self.bytes -= std::mem::take(&mut held.bytes);
-        if was == State::Running {
-            self.running -= 1;
-            self.solo = false;
-        }
-        self.ready.remove(place);
+        self.ready.remove(&age(place));
         self.waiting.push(Reverse((until, place.clone())));
+        if was == State::Running {
+            self.has_ended(place);
+        }
     }
 
     /// What was running may start again at once.
     pub(crate) fn again(&mut self, place: &Place) {
         let Some(held) = self.held.get_mut(place) else { return };
         if std::mem::replace(&mut held.state, State::Ready) == State::Running {
-            self.running -= 1;
-            self.solo = false;
+            self.has_ended(place);
         }
         self.make_ready(place);
     }
@@ -244,14 +253,33 @@ impl Line {
         }
     }
 
+    /// It does not run any more: the first of its key may.
+    fn has_ended(&mut self, place: &Place) {
+        self.running -= 1;
+        self.solo = false;
+        let Some(queue) = self.queue(place) else { return };
+        queue.running -= 1;
+        if let Some(first) = queue.entries.first().copied() {
+            self.make_ready(&(place.0.clone(), first));
+        }
+    }
+
+    fn queue(&mut self, place: &Place) -> Option<&mut Queue> {
+        let key = self.held.get(place)?.key.clone()?;
+        self.keys.get_mut(&(place.0.clone(), key))
+    }
+
     fn make_ready(&mut self, place: &Place) {
         let held = &self.held[place];
         let first = match &held.key {
             None => true,
-            Some(key) => self.keys[&(place.0.clone(), key.clone())].first() == Some(&place.1),
+            Some(key) => {
+                let queue = &self.keys[&(place.0.clone(), key.clone())];
+                queue.running == 0 && queue.entries.first() == Some(&place.1)
+            }
         };
         if first && held.state == State::Ready {
-            self.ready.insert(place.clone());
+            self.ready.insert(age(place));
         }
     }
 
@@ -259,9 +287,13 @@ impl Line {
     fn after(&self, place: &Place) -> Option<Place> {
         let key = self.held[place].key.clone()?;
         let queue = &self.keys[&(place.0.clone(), key)];
-        let next = queue.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
+        let next = queue.entries.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
         Some((place.0.clone(), *next))
     }
+}
+
+fn age((lane, number): &Place) -> (EntryId, Arc<str>) {
+    (*number, lane.clone())
 }
 
 impl Held {
@@ -279,6 +311,7 @@ impl Held {
             alone: false,
             together_max: usize::MAX,
             outages: 0,
+            deleted: false,
             failures: vec![],
             state: State::Ready,
         }
@@ -360,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn lanes_take_turns_by_age() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for seq in [1, 3, 5] {
+            line.add(place(seq), held(None));
+        }
+        line.add(("another".into(), EntryId { generation: 1, seq: 4 }), held(None));
+        assert_eq!(seqs(&line.start(4, now)), [1, 3, 4, 5]);
+    }
+
+    #[test]
     fn a_suspect_is_handled_alone() {
         let (mut line, now) = (Line::default(), Instant::now());
         line.add(place(1), held(None));
@@ -389,14 +432,21 @@ mod tests {
                     });
                     // Older ones may have come after it had begun; they must not run beside it unless they were first.
                     for (other, _) in older {
-                        assert!(!line.ready.contains(other) || line.keys[&("s".into(), key.clone().expect("keyed"))].first() == Some(&other.1));
+                        assert!(!line.ready.contains(&age(other)) || line.keys[&("s".into(), key.clone().expect("keyed"))].entries.first() == Some(&other.1));
                     }
                 }
             };
             for (seq, action, key) in choices {
                 match action {
                     0 | 1 => line.add(place(seq), held(["a", "b", ""].get(key as usize).copied().filter(|key| !key.is_empty()))),
-                    2 => running.extend(line.start(1 + key as usize, now)),
+                    2 => {
+                        let batch = line.start(1 + key as usize, now);
+                        for place in batch.iter().filter(|place| line.held[*place].key.is_some()) {
+                            let beside = running.iter().find(|other| line.held[*other].key == line.held[place].key);
+                            prop_assert!(beside.is_none(), "{:?} runs beside {:?}", place, beside);
+                        }
+                        running.extend(batch);
+                    }
                     _ if running.is_empty() => {}
                     _ => {
                         let place = running.remove(seq as usize % running.len());

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 pub use builder::Builder;
 pub use stats::Stats;
@@ -92,6 +92,8 @@ pub struct Consumer {
     partitions: Option<Partitions>,
     /// Connections, by stream; in a Redis that is no cluster one for all.
     doors: BTreeMap<Arc<str>, Stream>,
+    /// The connections that read before these: Redis may not have noticed yet that they are gone.
+    former: BTreeMap<Arc<str>, i64>,
     cluster: bool,
     /// Reads that wait, at most one for each door.
     reads: FuturesUnordered<Read>,
@@ -99,9 +101,13 @@ pub struct Consumer {
     reading: BTreeSet<Arc<str>>,
     line: Line,
     running: JoinSet<Finished>,
+    /// Which attempt is of which entries.
+    attempts: Vec<(AbortHandle, Vec<Place>)>,
     /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
     done: Vec<(Place, bool)>,
     letters: VecDeque<Letter>,
+    /// Redis has refused a dead letter for want of memory.
+    full: bool,
     /// Failed attempts that are to be written down.
     remember: Vec<Place>,
     /// Attempts that did not count after all.
@@ -130,7 +136,16 @@ struct Lane {
     /// The group was there when we last looked.
     known: bool,
     missing_since: Option<Instant>,
+    /// Nothing of it is begun any more.
+    leaving: bool,
     settled: Option<EntryId>,
+}
+
+impl Lane {
+    /// Whether it is to be looked what is ours before anything of it begins.
+    fn is_unknown(&self) -> bool {
+        !self.known && !self.leaving
+    }
 }
 
 /// A pause that gets longer each time.
@@ -176,13 +191,16 @@ impl Consumer {
             lanes: BTreeMap::new(),
             partitions: settings.partitions.as_ref().map(|(topic, count)| Partitions::of(topic, *count)),
             doors: BTreeMap::new(),
+            former: BTreeMap::new(),
             cluster: false,
             reads: FuturesUnordered::new(),
             reading: BTreeSet::new(),
             line: Line::default(),
             running: JoinSet::new(),
+            attempts: vec![],
             done: vec![],
             letters: VecDeque::new(),
+            full: false,
             remember: vec![],
             uncount: vec![],
             pause: Pause::default(),
@@ -309,6 +327,9 @@ impl Consumer {
         if self.away.holds(now) {
             return self.away.until.unwrap_or(soon);
         }
+        if self.lanes.values().any(Lane::is_unknown) {
+            return now;
+        }
         let pauses = [self.pause.until, self.line.next_due()].into_iter().flatten();
         let retry = (!self.letters.is_empty()).then_some(now + PAUSE_MIN);
         pauses.chain(retry).filter(|at| *at > now).fold(soon, Instant::min)
@@ -326,7 +347,8 @@ impl Consumer {
         if let Trouble::Unusable(sentence) = trouble {
             return Err(ConsumerError::Unusable(sentence));
         }
-        self.doors.clear();
+        let readers = std::mem::take(&mut self.doors).into_iter().map(|(key, door)| (key, door.reader_id()));
+        self.former.extend(readers);
         self.reads.clear();
         self.reading.clear();
         if self.away.more(Instant::now()) {
@@ -351,14 +373,26 @@ impl Consumer {
                 cursor: "0-0".to_owned(),
                 known: false,
                 missing_since: None,
+                leaving: false,
                 settled: None,
             };
             self.lanes.entry(lane).or_insert(new);
         }
     }
 
+    fn lanes_of(&self, stream: &Arc<str>) -> Vec<Arc<str>> {
+        self.lanes.iter().filter(|(_, lane)| lane.stream == *stream).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The stream that a lane belongs to, also one that is no longer ours.
+    fn stream_of(&self, lane: &str) -> Arc<str> {
+        match self.lanes.get(lane) {
+            Some(lane) => lane.stream.clone(),
+            None => lane.strip_suffix(&format!(":{}:replay", self.group)).unwrap_or(lane).into(),
+        }
+    }
+
     fn stats_of(&mut self, lane: &str) -> &mut (Stats, Times) {
-        let stream = self.lanes.get(lane).map_or_else(|| lane.into(), |lane| lane.stream.clone());
-        self.stats.entry(stream).or_default()
+        self.stats.entry(self.stream_of(lane)).or_default()
     }
 }

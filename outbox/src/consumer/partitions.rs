@@ -3,6 +3,9 @@
 //! The right to read a partition is a key that expires. Whoever takes it over from somebody who was silent first ends that
 //! one's connection, so that a reader that was frozen cannot be given entries any more when it wakes up; then takes over what
 //! was pending; then reads.
+//!
+//! Whoever has more than its share gives one back: begins nothing of it any more, and lets go of it when its last attempt has
+//! ended. So a partition that is never idle changes hands, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +21,15 @@ pub(super) struct Partitions {
     streams: Vec<Arc<str>>,
     /// Until when we may read each of ours.
     held: BTreeMap<Arc<str>, Instant>,
+    /// Ours until its last attempt has ended.
+    leaving: Option<Arc<str>>,
     looked: Option<Instant>,
 }
 
 impl Partitions {
     pub(super) fn of(topic: &str, count: u16) -> Self {
         let streams = (0..count).map(|nth| crate::partition::name(topic, nth).into()).collect();
-        Self { streams, held: BTreeMap::new(), looked: None }
+        Self { streams, held: BTreeMap::new(), leaving: None, looked: None }
     }
 
     pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -34,6 +39,12 @@ impl Partitions {
     pub(super) fn look_again(&mut self) {
         self.looked = None;
     }
+}
+
+/// How many partitions are due to the consumer that has so many before it.
+fn share(partitions: usize, consumers: usize, before: usize) -> usize {
+    let consumers = consumers.max(1);
+    partitions / consumers + usize::from(before < partitions % consumers)
 }
 
 impl Consumer {
@@ -59,28 +70,32 @@ impl Consumer {
         if !time {
             return Ok(());
         }
-        let ours = self
-            .partitions
-            .as_ref()
-            .map(|partitions| partitions.held.keys().cloned().collect::<Vec<_>>())
-            .unwrap_or_default();
-        for stream in ours {
+        self.hold_on(now).await?;
+        let Some(partitions) = &self.partitions else { return Ok(()) };
+        let streams = partitions.streams.clone();
+        let (consumers, before) =
+            self.at(&streams[0], async |door, names, me| door.register(&names, me, lease).await).await?;
+        let share = share(streams.len(), consumers, before);
+        self.hand_over().await?;
+        let Some(partitions) = &self.partitions else { return Ok(()) };
+        let (held, leaving) = (partitions.held.len(), partitions.leaving.is_some());
+        if held > share && !leaving {
+            self.give_partition_back().await?;
+        } else if held < share {
+            self.take_partitions(share - held, &streams, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the partitions that are ours.
+    pub(super) async fn hold_on(&mut self, now: Instant) -> Result<(), Trouble> {
+        let Some(partitions) = &self.partitions else { return Ok(()) };
+        for stream in partitions.held.keys().cloned().collect::<Vec<_>>() {
             if !self.hold(&stream, now).await? {
                 tracing::warn!(%stream, group = %self.group, "a partition was lost to another consumer");
                 self.end_reads().await?;
                 self.lose_partition(&stream);
             }
-        }
-        let Some(partitions) = &self.partitions else { return Ok(()) };
-        let (streams, held) = (partitions.streams.clone(), partitions.held.len());
-        let register = format!("{}:{}:consumers", streams[0], self.group);
-        let consumers =
-            self.at(&streams[0], async |stream, _, me| stream.register(&register, me, lease).await).await?;
-        let share = streams.len().div_ceil(consumers.max(1));
-        if held > share {
-            self.give_partition_back().await?;
-        } else if held < share {
-            self.take_partitions(share - held, &streams, now).await?;
         }
         Ok(())
     }
@@ -96,14 +111,8 @@ impl Consumer {
             // A read that waits does not know of it.
             self.end_reads().await?;
             self.add_lanes(stream);
-            for lane in self
-                .lanes
-                .iter()
-                .filter(|(_, lane)| lane.stream == *stream)
-                .map(|(name, _)| name.clone())
-                .collect::<Vec<_>>()
-            {
-                self.at(&lane, async |door, names, _| door.create_group(names.lane, names.group, "0").await).await?;
+            for lane in self.lanes_of(stream) {
+                self.enter(&lane, now).await?;
                 // Everything that is pending is ours now, however short ago its reader was heard of.
                 while self.adopt_from(&lane, Duration::ZERO, 1_000).await? {}
             }
@@ -112,30 +121,46 @@ impl Consumer {
         Ok(())
     }
 
-    /// Gives one partition to whoever has fewer, once none of its events is in hand.
+    /// Begins nothing of one partition any more, for it is due to another consumer.
     async fn give_partition_back(&mut self) -> Result<(), Trouble> {
-        let Some(partitions) = &self.partitions else { return Ok(()) };
-        let idle = partitions.held.keys().rev().find(|stream| {
-            !self.line.places().any(|((lane, _), held)| {
-                held.is_running() && self.lanes.get(lane).is_some_and(|lane| lane.stream == **stream)
-            })
-        });
-        let Some(stream) = idle.cloned() else { return Ok(()) };
         self.end_reads().await?;
+        let Some(partitions) = &mut self.partitions else { return Ok(()) };
+        let Some(stream) = partitions.held.keys().next_back().cloned() else { return Ok(()) };
+        partitions.leaving = Some(stream.clone());
+        for name in self.lanes_of(&stream) {
+            if let Some(lane) = self.lanes.get_mut(&name) {
+                lane.leaving = true;
+            }
+        }
+        self.give_back(&stream, false).await?;
+        self.hand_over().await
+    }
+
+    /// Lets go of the partition that is to leave, once none of its attempts runs.
+    async fn hand_over(&mut self) -> Result<(), Trouble> {
+        let Some(stream) = self.partitions.as_ref().and_then(|partitions| partitions.leaving.clone()) else {
+            return Ok(());
+        };
+        let lanes = self.lanes_of(&stream);
+        if self.line.places().any(|((lane, _), held)| held.is_running() && lanes.contains(lane)) {
+            return Ok(());
+        }
+        self.settle().await?;
+        self.give_back(&stream, true).await?;
         self.lose_partition(&stream);
-        let holder = format!("{stream}:{}:holder", self.group);
-        self.at(&stream, async |door, _, me| door.let_go(&holder, me).await).await?;
+        self.at(&stream, async |door, names, me| door.let_go(&names, me).await).await?;
         tracing::info!(%stream, group = %self.group, "a partition is left to another consumer");
         Ok(())
     }
 
-    /// Forgets a partition, and what is held of it: the next holder takes it over.
+    /// Forgets a partition and what is held of it, and cuts its attempts off: the next holder takes it over.
     fn lose_partition(&mut self, stream: &Arc<str>) {
         if let Some(partitions) = &mut self.partitions {
             partitions.held.remove(stream);
+            partitions.leaving.take_if(|leaving| leaving == stream);
         }
-        let lanes: Vec<_> =
-            self.lanes.iter().filter(|(_, lane)| lane.stream == *stream).map(|(name, _)| name.clone()).collect();
+        let lanes = self.lanes_of(stream);
+        self.cut_off(&lanes);
         let places: Vec<_> = self
             .line
             .places()
@@ -150,14 +175,29 @@ impl Consumer {
         }
     }
 
+    /// Ends attempts on lanes that are no longer ours. Whatever shares a batch with them is begun anew.
+    fn cut_off(&mut self, lanes: &[Arc<str>]) {
+        let (lost, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.attempts)
+            .into_iter()
+            .filter(|(attempt, _)| !attempt.is_finished())
+            .partition(|(_, places)| places.iter().any(|(lane, _)| lanes.contains(lane)));
+        self.attempts = others;
+        for (attempt, places) in lost {
+            attempt.abort();
+            for place in places.into_iter().filter(|(lane, _)| !lanes.contains(lane)) {
+                self.line.again(&place);
+                self.uncount.push(place);
+            }
+        }
+    }
+
     /// Takes or keeps the right to read a partition.
     async fn hold(&mut self, stream: &Arc<str>, now: Instant) -> Result<bool, Trouble> {
-        let (lease, holder) = (self.settings.claim_after, format!("{stream}:{}:holder", self.group));
-        let held = self.at(stream, async |door, _, me| door.hold(&holder, me, lease).await).await?;
+        let lease = self.settings.claim_after;
+        let held = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
         if held {
             // Whoever read it before may be frozen, with a read that still waits.
-            let reader = format!("{stream}:{}:reader", self.group);
-            self.at(stream, async |door, _, me| door.take_reader(&reader, me).await).await?;
+            self.at(stream, async |door, names, me| door.take_reader(&names, me).await).await?;
             if let Some(partitions) = &mut self.partitions {
                 partitions.held.insert(stream.clone(), now + lease);
             }
@@ -169,10 +209,22 @@ impl Consumer {
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let (held, streams) = (partitions.held.keys().cloned().collect::<Vec<_>>(), partitions.streams.clone());
         for stream in held {
-            let holder = format!("{stream}:{}:holder", self.group);
-            self.at(&stream, async |door, _, me| door.let_go(&holder, me).await).await?;
+            self.at(&stream, async |door, names, me| door.let_go(&names, me).await).await?;
         }
-        let register = format!("{}:{}:consumers", streams[0], self.group);
-        self.at(&streams[0], async |stream, _, me| stream.unregister(&register, me).await).await
+        self.at(&streams[0], async |door, names, me| door.unregister(&names, me).await).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn shares_add_up_and_differ_by_one_at_most() {
+        for (partitions, consumers) in [(8, 1), (8, 2), (8, 3), (4, 3), (2, 5), (1, 1)] {
+            let shares: Vec<_> = (0..consumers).map(|before| share(partitions, consumers, before)).collect();
+            assert_eq!(shares.iter().sum::<usize>(), partitions, "{shares:?}");
+            assert!(shares.iter().max() <= shares.iter().min().map(|least| least + 1).as_ref(), "{shares:?}");
+        }
     }
 }

@@ -17,6 +17,8 @@ use crate::{EntryId, Failure};
 /// A reason is kept to so many characters, and of the failed attempts the last ones.
 const REASON_CHARS_MAX: usize = 500;
 const FAILURES_MAX: usize = 20;
+/// What is to be buried is not tried again.
+const NEVER: Duration = Duration::from_secs(1 << 32);
 /// So many entries go to Redis in one command.
 const ENTRIES_MAX: usize = 1_000;
 
@@ -36,7 +38,12 @@ impl Letter {
 impl Consumer {
     /// Takes in how an attempt ended.
     pub(super) fn finish(&mut self, finished: Result<Finished, JoinError>) {
-        let finished = finished.expect("attempts survive the panics of handlers, and are cut off only when all is");
+        let finished = match finished {
+            Ok(finished) => finished,
+            // Cut off, because its partition is no longer ours.
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
         let Finished { places, result, took } = finished;
         if places.is_empty() {
             if let Err(failure) = result {
@@ -127,7 +134,7 @@ impl Consumer {
                 held.failures.push(failed(&reason));
                 let letter = self.letter(place, &reason);
                 // It stays ours, and its key waits, until Redis has it among the dead letters.
-                self.line.wait(place, now + Duration::from_secs(3_600));
+                self.line.wait(place, now + NEVER);
                 self.letters.push_back(letter);
                 let (stats, _) = self.stats_of(&place.0);
                 stats.failed += 1;
@@ -145,7 +152,7 @@ impl Consumer {
     fn letter(&self, place: &Place, reason: &str) -> Letter {
         let held = self.line.get(place).expect("it is held until it is buried");
         let at = |failed: Option<&Failed>| failed.map(|failed| failed.at.clone()).unwrap_or_default();
-        let stream = self.lanes.get(&place.0).map_or_else(|| place.0.clone(), |lane| lane.stream.clone());
+        let stream = self.stream_of(&place.0);
         let fields = vec![
             ("dead:stream", stream.to_string()),
             ("dead:lane", place.0.to_string()),
@@ -218,8 +225,20 @@ impl Consumer {
     async fn bury(&mut self) -> Result<(), Trouble> {
         while let Some(letter) = self.letters.front() {
             let (place, fields) = (letter.place.clone(), letter.fields.clone());
-            let buried =
-                self.at(&place.0, async |stream, names, me| stream.bury(&names, me, place.1, &fields).await).await?;
+            let bury = async |stream: &mut Stream, names: Names<'_>, me: &str| {
+                stream.bury(&names, me, place.1, &fields).await
+            };
+            let buried = match self.at(&place.0, bury).await {
+                // It stays ours, and is no reason to hold up the others.
+                Err(Trouble::Full(reason)) => {
+                    if !std::mem::replace(&mut self.full, true) {
+                        tracing::error!(group = %self.group, letters = self.letters.len(), reason, "Redis has no memory for dead letters; they wait");
+                    }
+                    return Ok(());
+                }
+                buried => buried?,
+            };
+            self.full = false;
             let letter = self.letters.pop_front().expect("it was there");
             self.line.remove(&place);
             if buried {
@@ -238,7 +257,7 @@ impl Consumer {
         lane: &str,
         what: impl AsyncFnOnce(&mut Stream, Names<'_>, &str) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let stream = self.lanes.get(lane).map_or_else(|| lane.into(), |lane| lane.stream.clone());
+        let stream = self.stream_of(lane);
         let (group, me) = (self.group.clone(), self.me.clone());
         let door = self.door(&stream)?;
         what(door, Names { lane, stream: &stream, group: &group }, &me).await

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub(crate) use redis::Client;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value, cmd};
+use sha2::{Digest, Sha256};
 
 use super::ConsumerError;
 use crate::{EntryId, Envelope, Malformed};
@@ -29,6 +30,9 @@ pub(crate) enum Trouble {
     /// It is away, or refuses.
     #[error("{0}")]
     Away(String),
+    /// Its memory is full: it takes nothing more, and does everything else.
+    #[error("{0}")]
+    Full(String),
     /// A person has to act.
     #[error("{0}")]
     Unusable(String),
@@ -38,6 +42,7 @@ impl From<redis::RedisError> for Trouble {
     fn from(error: redis::RedisError) -> Self {
         match error.code() {
             Some("NOGROUP") => Self::NoGroup,
+            Some("OOM") => Self::Full(error.to_string()),
             _ => Self::Away(error.to_string()),
         }
     }
@@ -65,6 +70,26 @@ pub(crate) struct Found {
     pub(crate) next: String,
 }
 
+/// What became of an attempt that was to begin.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It was counted.
+    Ours(Result<Envelope, Malformed>),
+    /// Somebody else has the entry.
+    NotOurs,
+    /// Somebody deleted it from the stream.
+    Deleted,
+}
+
+/// What is no longer to be renewed.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// Somebody else has them.
+    pub(crate) lost: Vec<EntryId>,
+    /// Somebody deleted them from the stream.
+    pub(crate) deleted: Vec<EntryId>,
+}
+
 /// The names of what belongs to a lane and its group. In a cluster they lie in the lane's own slot, if its name has a tag.
 pub(crate) struct Names<'a> {
     pub(crate) lane: &'a str,
@@ -84,6 +109,21 @@ impl Names<'_> {
 
     fn stats(&self) -> String {
         format!("{}:{}:stats", self.stream, self.group)
+    }
+
+    /// Who may read this partition.
+    pub(crate) fn holder(&self) -> String {
+        format!("{}:{}:holder", self.stream, self.group)
+    }
+
+    /// Whose connection reads this partition.
+    fn reader(&self) -> String {
+        format!("{}:{}:reader", self.stream, self.group)
+    }
+
+    /// Who shares the partitions; kept beside the first one.
+    fn register(&self) -> String {
+        format!("{}:{}:consumers", self.stream, self.group)
     }
 
     fn settled(&self) -> String {
@@ -115,7 +155,13 @@ pub(crate) fn client(url: &str, ca: Option<&[u8]>) -> Result<Client, ConsumerErr
 
 impl Stream {
     /// Connects to the server that holds this key: in a cluster that may be another one than the one we were told.
-    pub(crate) async fn connect(client: &Client, key: &str, me: &str, timeout: Duration) -> Result<Self, Trouble> {
+    pub(crate) async fn connect(
+        client: &Client,
+        key: &str,
+        group: &str,
+        me: &str,
+        timeout: Duration,
+    ) -> Result<Self, Trouble> {
         let mut client = client.clone();
         for _ in 0..5 {
             let mut hand = connect(&client, timeout).await?;
@@ -128,11 +174,30 @@ impl Stream {
             }
             let cluster = check(&mut hand).await?;
             let mut reader = connect(&client, BLOCK + timeout).await?;
-            cmd("CLIENT").arg("SETNAME").arg(me).exec_async(&mut reader).await?;
+            cmd("CLIENT").arg("SETNAME").arg(reader_name(group, me)).exec_async(&mut reader).await?;
             let reader_id = cmd("CLIENT").arg("ID").query_async(&mut reader).await?;
             return Ok(Self { reader, reader_id, hand, cluster });
         }
         Err(Trouble::Away("the cluster sends us from one node to the next".to_owned()))
+    }
+
+    /// The number of the connection that reads.
+    pub(crate) fn reader_id(&self) -> i64 {
+        self.reader_id
+    }
+
+    /// Ends a connection that read for us before.
+    pub(crate) async fn end_former(&mut self, id: i64, group: &str, me: &str) -> Result<(), Trouble> {
+        self.end_reader(&id.to_string(), &reader_name(group, me)).await
+    }
+
+    /// Ends a connection, if it still bears this name: numbers of connections begin anew when Redis does.
+    async fn end_reader(&mut self, id: &str, name: &str) -> Result<(), Trouble> {
+        let list: String = cmd("CLIENT").arg("LIST").arg("ID").arg(id).query_async(&mut self.hand).await?;
+        if list.split(' ').any(|field| field.strip_prefix("name=") == Some(name)) {
+            let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
+        }
+        Ok(())
     }
 
     /// Whether other streams may lie on other servers.
@@ -146,7 +211,6 @@ impl Stream {
         create.arg("CREATE").arg(lane).arg(group).arg(after).arg("MKSTREAM");
         match create.exec_async(&mut self.hand).await {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
-            Err(error) if error.code() == Some("WRONGTYPE") => Err(Trouble::Unusable(format!("{lane} is no stream"))),
             other => Ok(other?),
         }
     }
@@ -156,6 +220,7 @@ impl Stream {
         match cmd("XPENDING").arg(lane).arg(group).exec_async(&mut self.hand).await {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some("NOGROUP") => Ok(false),
+            Err(error) if error.code() == Some("WRONGTYPE") => Err(Trouble::Unusable(format!("{lane} is no stream"))),
             Err(error) => Err(error.into()),
         }
     }
@@ -191,16 +256,19 @@ impl Stream {
         Ok(cmd("CLIENT").arg("UNBLOCK").arg(self.reader_id).exec_async(&mut self.hand).await?)
     }
 
-    /// Takes over what was left idle for so long.
+    /// Takes over what was left idle for so long; of a partition only while we hold it.
     pub(crate) async fn adopt(
         &mut self,
         names: &Names<'_>,
         me: &str,
+        is_partition: bool,
         idle: Duration,
         cursor: &str,
         count: usize,
     ) -> Result<Found, Trouble> {
-        let mut call = script(include_str!("scripts/adopt.lua"), &[names.lane, &names.tries()]);
+        let (tries, holder) = (names.tries(), names.holder());
+        let keys = [names.lane, &tries, &holder];
+        let mut call = script(include_str!("scripts/adopt.lua"), &keys[..if is_partition { 3 } else { 2 }]);
         call.arg(names.group).arg(me).arg(idle.as_millis() as u64).arg(cursor).arg(count);
         let reply: Value = call.query_async(&mut self.hand).await?;
         read_found(names.lane, &reply).ok_or_else(|| strange("adopt", &reply))
@@ -214,13 +282,13 @@ impl Stream {
         read_found(names.lane, &reply).ok_or_else(|| strange("own", &reply))
     }
 
-    /// Counts attempts that are about to begin. None: the entry is no longer ours.
+    /// Counts attempts that are about to begin.
     pub(crate) async fn begin(
         &mut self,
         names: &Names<'_>,
         me: &str,
         attempts: &[(EntryId, u32)],
-    ) -> Result<Vec<Option<Result<Envelope, Malformed>>>, Trouble> {
+    ) -> Result<Vec<Begun>, Trouble> {
         let mut call = script(include_str!("scripts/begin.lua"), &[names.lane]);
         call.arg(names.group).arg(me);
         for (number, attempt) in attempts {
@@ -228,23 +296,26 @@ impl Stream {
         }
         let reply: Value = call.query_async(&mut self.hand).await?;
         let Value::Array(begun) = &reply else { return Err(strange("begin", &reply)) };
-        Ok(begun.iter().map(|fields| matches!(fields, Value::Array(_)).then(|| read_envelope(fields))).collect())
+        Ok(begun
+            .iter()
+            .map(|fields| match fields {
+                Value::Array(_) => Begun::Ours(read_envelope(fields)),
+                Value::Int(_) => Begun::Deleted,
+                _ => Begun::NotOurs,
+            })
+            .collect())
     }
 
-    /// Renews entries. Returns those that are no longer ours.
-    pub(crate) async fn keep(
-        &mut self,
-        names: &Names<'_>,
-        me: &str,
-        numbers: &[EntryId],
-    ) -> Result<Vec<EntryId>, Trouble> {
+    /// Renews entries.
+    pub(crate) async fn keep(&mut self, names: &Names<'_>, me: &str, numbers: &[EntryId]) -> Result<Kept, Trouble> {
         let mut call = script(include_str!("scripts/keep.lua"), &[names.lane]);
         call.arg(names.group).arg(me);
         for number in numbers {
             call.arg(number.to_string());
         }
-        let lost: Vec<String> = call.query_async(&mut self.hand).await?;
-        Ok(lost.iter().filter_map(|number| number.parse().ok()).collect())
+        let (lost, deleted): (Vec<String>, Vec<String>) = call.query_async(&mut self.hand).await?;
+        let read = |numbers: Vec<String>| numbers.iter().filter_map(|number| number.parse().ok()).collect();
+        Ok(Kept { lost: read(lost), deleted: read(deleted) })
     }
 
     /// Settles entries: they took effect.
@@ -335,42 +406,70 @@ impl Stream {
     }
 
     /// Takes or keeps the right to read a partition.
-    pub(crate) async fn hold(&mut self, holder: &str, me: &str, lease: Duration) -> Result<bool, Trouble> {
-        let mut call = script(include_str!("scripts/hold.lua"), &[holder]);
+    pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<bool, Trouble> {
+        let mut call = script(include_str!("scripts/hold.lua"), &[&names.holder()]);
         Ok(call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await?)
     }
 
     /// Becomes the one who reads a partition: the connection of whoever did before is ended.
-    pub(crate) async fn take_reader(&mut self, reader: &str, me: &str) -> Result<(), Trouble> {
-        let ours = format!("{} {me}", self.reader_id);
-        let before: Option<String> = cmd("SET").arg(reader).arg(&ours).arg("GET").query_async(&mut self.hand).await?;
-        let Some((id, name)) = before.as_deref().filter(|before| *before != ours).and_then(|it| it.split_once(' '))
-        else {
-            return Ok(());
-        };
-        // Numbers of connections begin anew when Redis does; the name says whether it is still the same one.
-        let list: String = cmd("CLIENT").arg("LIST").arg("ID").arg(id).query_async(&mut self.hand).await?;
-        if list.split(' ').any(|field| field.strip_prefix("name=") == Some(name)) {
-            let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
+    pub(crate) async fn take_reader(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        let ours = format!("{} {}", self.reader_id, reader_name(names.group, me));
+        let mut call = script(include_str!("scripts/read_as.lua"), &[&names.reader()]);
+        let before: Option<String> = call.arg(&ours).query_async(&mut self.hand).await?;
+        match before.as_deref() {
+            // Redis has lost what it knew, or this partition is new.
+            None => self.end_all_readers(names.group, me).await,
+            Some(before) if before == ours => Ok(()),
+            Some(before) => match before.split_once(' ') {
+                Some((id, name)) => self.end_reader(id, name).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Ends the connections of all others who read for this group. Those who rightly do connect again.
+    async fn end_all_readers(&mut self, group: &str, me: &str) -> Result<(), Trouble> {
+        let (of_group, ours) = (reader_name(group, ""), reader_name(group, me));
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut self.hand).await?;
+        for line in list.lines() {
+            let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
+            if let (Some(id), Some(name)) = (field("id="), field("name="))
+                && name.starts_with(&of_group)
+                && name != ours
+            {
+                let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
+            }
         }
         Ok(())
     }
 
-    /// Says that we are there, for so long. Returns how many are.
-    pub(crate) async fn register(&mut self, register: &str, me: &str, lease: Duration) -> Result<usize, Trouble> {
-        let mut call = script(include_str!("scripts/register.lua"), &[register]);
+    /// Says that we are there, for so long. Returns how many are, and how many of them come before us.
+    pub(crate) async fn register(
+        &mut self,
+        names: &Names<'_>,
+        me: &str,
+        lease: Duration,
+    ) -> Result<(usize, usize), Trouble> {
+        let mut call = script(include_str!("scripts/register.lua"), &[&names.register()]);
         Ok(call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await?)
     }
 
     /// Says that we are there no longer.
-    pub(crate) async fn unregister(&mut self, register: &str, me: &str) -> Result<(), Trouble> {
-        Ok(cmd("ZREM").arg(register).arg(me).exec_async(&mut self.hand).await?)
+    pub(crate) async fn unregister(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        Ok(cmd("ZREM").arg(names.register()).arg(me).exec_async(&mut self.hand).await?)
     }
 
     /// Ends the right to read a partition.
-    pub(crate) async fn let_go(&mut self, holder: &str, me: &str) -> Result<(), Trouble> {
-        Ok(script(include_str!("scripts/let_go.lua"), &[holder]).arg(me).exec_async(&mut self.hand).await?)
+    pub(crate) async fn let_go(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        let mut call = script(include_str!("scripts/let_go.lua"), &[&names.holder(), &names.reader()]);
+        Ok(call.arg(me).exec_async(&mut self.hand).await?)
     }
+}
+
+/// How a connection that reads is called. Redis takes no spaces there, and groups may have some.
+fn reader_name(group: &str, me: &str) -> String {
+    let hash = Sha256::digest(group.as_bytes());
+    format!("reader-{:02x}{:02x}{:02x}{:02x}-{me}", hash[0], hash[1], hash[2], hash[3])
 }
 
 fn strange(what: &str, reply: &Value) -> Trouble {

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
-use super::Consumer;
 use super::line::{Held, Place};
-use super::stream::{Delivered, Found, Trouble};
+use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
+use super::{Consumer, Lane};
 use crate::{Entry, Envelope, Failure};
 
 /// What the relay puts into the headers of an event that it replays for one group.
 const REPLAYED_ID: &str = "outbox-id";
 const REPLAYED_TIME: &str = "outbox-time";
+
+/// A read that should end is asked again so often.
+const UNBLOCK_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Consumer {
     /// Begins to wait for new entries, wherever nobody waits yet and there is room for more.
@@ -37,14 +41,17 @@ impl Consumer {
 
     /// Ends the reads that wait, and takes in what came to them meanwhile.
     pub(super) async fn end_reads(&mut self) -> Result<(), Trouble> {
-        for door in &self.reading {
-            if let Some(stream) = self.doors.get_mut(door) {
-                stream.end_read().await?;
+        while !self.reads.is_empty() {
+            for door in &self.reading {
+                if let Some(stream) = self.doors.get_mut(door) {
+                    stream.end_read().await?;
+                }
             }
-        }
-        while let Some((door, read)) = self.reads.next().await {
-            self.reading.remove(&door);
-            self.take(read?);
+            // A read that has just been sent may reach Redis after the word that was to end it: that is said again.
+            while let Ok(Some((door, read))) = timeout(UNBLOCK_INTERVAL, self.reads.next()).await {
+                self.reading.remove(&door);
+                self.take(read?);
+            }
         }
         Ok(())
     }
@@ -66,7 +73,7 @@ impl Consumer {
 
     fn lanes_by_door(&self) -> BTreeMap<Arc<str>, Vec<String>> {
         let mut doors: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
-        for (name, lane) in &self.lanes {
+        for (name, lane) in self.lanes.iter().filter(|(_, lane)| !lane.leaving) {
             let door = if self.cluster { lane.stream.clone() } else { "".into() };
             doors.entry(door).or_default().push(name.to_string());
         }
@@ -93,10 +100,11 @@ impl Consumer {
 
     /// Takes in what others have left, or what was delivered to us and never arrived.
     pub(super) fn take_found(&mut self, lane: &str, found: Found, ours: bool) {
-        if !found.lost.is_empty() {
-            tracing::error!(stream = lane, group = %self.group, entries = ?found.lost,
-                "entries were deleted from the stream before this group had settled them");
-            self.stats_of(lane).0.lost += found.lost.len() as u64;
+        for number in found.lost {
+            match number.parse().map(|number| (Arc::from(lane), number)) {
+                Ok(place) if self.line.get(&place).is_some() => self.is_deleted(&place),
+                _ => self.note_lost(lane, &[number]),
+            }
         }
         for entry in found.entries {
             // Delivered to us once, and never begun: the answer to our read was lost.
@@ -146,6 +154,9 @@ impl Consumer {
         let concurrency = if self.pause.times > 0 { 1 } else { self.settings.concurrency };
         let together_max = if self.pause.times > 0 { 1 } else { self.settings.batch_max };
         while self.running.len() < concurrency {
+            if self.lanes.values().any(Lane::is_unknown) {
+                break;
+            }
             let places = self.line.start(together_max, now);
             if places.is_empty() {
                 break;
@@ -159,7 +170,10 @@ impl Consumer {
             };
             let (places, entries): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
             if !places.is_empty() {
-                self.running.spawn(attempt(self.work.clone(), places, entries, self.settings.handler_timeout));
+                let timeout = self.settings.handler_timeout;
+                let attempt = self.running.spawn(attempt(self.work.clone(), places.clone(), entries, timeout));
+                self.attempts.retain(|(attempt, _)| !attempt.is_finished());
+                self.attempts.push((attempt, places));
             }
         }
         Ok(())
@@ -180,19 +194,37 @@ impl Consumer {
             let begun = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
             for ((place, _), begun) in wanted.into_iter().zip(begun) {
                 match begun {
-                    Some(Ok(envelope)) => self.line.load(&place, unwrap_replayed(envelope)),
-                    // Somebody else has it, or it was deleted.
-                    Some(Err(_)) | None => _ = self.line.remove(&place),
+                    Begun::Ours(Ok(envelope)) => self.line.load(&place, unwrap_replayed(envelope)),
+                    Begun::Ours(Err(_)) => self.forget(&place), // taken in again later, and buried then
+                    Begun::NotOurs => {
+                        // Then others may not be ours either, and one of the same key must not begin in its stead.
+                        if let Some(lane) = self.lanes.get_mut(&lane) {
+                            lane.known = false;
+                        }
+                        if self.line.get(&place).is_some_and(|held| held.deleted) {
+                            self.note_lost(&lane, &[place.1.to_string()]);
+                        }
+                        self.forget(&place);
+                    }
+                    Begun::Deleted => {
+                        self.note_lost(&lane, &[place.1.to_string()]);
+                        self.forget(&place);
+                    }
                 }
             }
         }
         let mut begun = vec![];
         for place in places {
+            if self.lanes.get(&place.0).is_none_or(Lane::is_unknown) {
+                self.line.again(place);
+                continue;
+            }
+            let stream = self.stream_of(&place.0);
             let Some(held) = self.line.get_mut(place) else { continue };
             held.fresh = false;
             let Some(envelope) = held.envelope.clone() else { continue };
             let entry = Entry {
-                stream: self.lanes.get(&place.0).map_or_else(|| place.0.clone(), |lane| lane.stream.clone()),
+                stream,
                 group: self.group.clone(),
                 number: place.1,
                 attempt: held.attempts + 1,

@@ -1,5 +1,9 @@
 -- Takes over what others have left idle. Delivery counts stay as they are: a claim is not an attempt.
--- KEYS stream, tries; ARGV group, me, idle_ms_min, cursor, count
+-- Of a partition only its holder may: one that was frozen while it took over must not take all of it back when it wakes up.
+-- KEYS stream, tries, and of a partition holder; ARGV group, me, idle_ms_min, cursor, count
+if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[2] then
+    return {'0-0', {}, {}}
+end
 local claimed = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], ARGV[4], 'COUNT', ARGV[5], 'JUSTID')
 local found = {}
 for _, id in ipairs(claimed[2]) do

@@ -1,4 +1,5 @@
--- Takes or keeps the right to read a partition, for so long.
+#!lua flags=allow-oom
+-- Takes or keeps the right to read a partition, for so long. Also when memory is short: it is freed by those who read.
 -- KEYS holder; ARGV me, lease_ms
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

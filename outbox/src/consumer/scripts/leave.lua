@@ -1,5 +1,5 @@
 -- Removes a consumer, unless something is pending for it: that would be lost with it.
--- KEYS stream, stats; ARGV group, me
+-- KEYS stream; ARGV group, me
 if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then
     return 0
 end
