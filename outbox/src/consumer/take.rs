@@ -13,10 +13,6 @@ use super::work::attempt;
 use super::{Consumer, Lane};
 use crate::{Entry, Envelope, Failure};
 
-/// What the relay puts into the headers of an event that it replays for one group.
-const REPLAYED_ID: &str = "outbox-id";
-const REPLAYED_TIME: &str = "outbox-time";
-
 /// A read that should end is asked again so often.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -116,12 +112,13 @@ impl Consumer {
     fn take_one(&mut self, entry: Delivered, attempts: u32, fresh: bool) {
         let Some((lane, _)) = self.lanes.get_key_value(entry.lane.as_str()) else { return };
         let place: Place = (lane.clone(), entry.number);
-        if self.line.get(&place).is_some() || self.done.iter().any(|(done, _)| *done == place) {
+        // What took effect a moment ago is pending until Redis knows.
+        if self.line.get(&place).is_some() || (!fresh && self.done.iter().any(|(done, _)| *done == place)) {
             return;
         }
         let attempts_max = self.settings.retry.attempts_max.get();
         let failures = entry.tries.and_then(|tries| serde_json::from_str(&tries).ok()).unwrap_or_default();
-        let envelope = entry.envelope.map(unwrap_replayed);
+        let envelope = entry.envelope.map(|envelope| envelope.unwrap_replay().0);
         let held = |envelope: Option<Envelope>| Held {
             fresh,
             failures,
@@ -194,7 +191,7 @@ impl Consumer {
             let begun = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
             for ((place, _), begun) in wanted.into_iter().zip(begun) {
                 match begun {
-                    Begun::Ours(Ok(envelope)) => self.line.load(&place, unwrap_replayed(envelope)),
+                    Begun::Ours(Ok(envelope)) => self.line.load(&place, envelope.unwrap_replay().0),
                     Begun::Ours(Err(_)) => self.forget(&place), // taken in again later, and buried then
                     Begun::NotOurs => {
                         // Then others may not be ours either, and one of the same key must not begin in its stead.
@@ -235,14 +232,4 @@ impl Consumer {
         }
         Ok(begun)
     }
-}
-
-/// An event that is replayed travels as a new row; to its handler it is the event that it was.
-fn unwrap_replayed(mut envelope: Envelope) -> Envelope {
-    let Some(id) = envelope.header(REPLAYED_ID) else { return envelope };
-    envelope.id = id;
-    if let Some(time) = envelope.header(REPLAYED_TIME).and_then(|time| time.parse::<jiff::Timestamp>().ok()) {
-        envelope.time = time.into();
-    }
-    envelope
 }
