@@ -64,7 +64,7 @@ fn check(group: &str, ids: &[String], keys: &BTreeMap<String, Vec<i64>>, written
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_happens_each_event_takes_effect_once_and_in_its_keys_order() {
+async fn randomized_kills_and_freezes_leave_each_effect_once_and_in_its_keys_order() {
     let mut chance = Chance::from_environment();
     let seconds = std::env::var("OUTBOX_TEST_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(40);
     let stage = Arc::new(Stage::set().await);

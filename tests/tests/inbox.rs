@@ -264,7 +264,7 @@ async fn the_tables_can_be_made_again_and_by_many_at_once() {
     let tasks: Vec<_> = (0..8)
         .map(|_| {
             let pool = pool.clone();
-            tokio::spawn(async move { inbox::migrate(&mut *pool.acquire().await.expect("there")).await })
+            tokio::spawn(async move { inbox::migrate(&mut pool.acquire().await.expect("there")).await })
         })
         .collect();
     for task in tasks {
