@@ -217,10 +217,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     let mut db = connect(database).await?;
-    let (relay, streams, groups) =
-        (people::relay(&mut db).await?, people::streams(&mut db).await?, people::groups(&mut db).await?);
+    let (relay, streams) = (people::relay(&mut db).await?, people::streams(&mut db).await?);
+    let (groups, consumers) = (people::groups(&mut db).await?, people::consumers(&mut db).await?);
     if json {
-        return print_json(&serde_json::json!({ "relay": relay, "streams": streams, "groups": groups }));
+        return print_json(
+            &serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers }),
+        );
     }
     let mut text = match &relay.holder {
         Some(holder) => format!("relay {holder} works; "),
@@ -247,6 +249,18 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
             let [lag, pending, consumers, delivered, settled] =
                 [g.lag, g.pending, g.consumers, g.delivered_seq, g.settled_seq].map(|n| n.to_string());
             [g.stream, g.name, lag, oldest, pending, consumers, delivered, settled]
+        }));
+        text.push('\n');
+        text.push_str(&table(&rows));
+    }
+    if !consumers.is_empty() {
+        let heads = ["stream", "group", "consumer", "processed", "failed", "buried", "mean", "p99", "last active"];
+        let mut rows = vec![heads.map(str::to_owned)];
+        rows.extend(consumers.into_iter().map(|c| {
+            let [mean, p99] = [c.handling_mean_us, c.handling_p99_us].map(|us| format!("{:.1}ms", us as f64 / 1e3));
+            let active = c.last_active_seconds.map_or("-".into(), |seconds| format!("{} ago", age(seconds)));
+            let [processed, failed, buried] = [c.processed, c.failed, c.buried].map(|n| n.to_string());
+            [c.stream, c.group_name, c.consumer, processed, failed, buried, mean, p99, active]
         }));
         text.push('\n');
         text.push_str(&table(&rows));

@@ -458,7 +458,7 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
     stage.sql("select outbox_enqueue(E'empty \\x1b[31m lane', 't', '1')").await;
 
     let status = json(&stage, &["status", "--json"]);
-    assert_eq!(keys(&status), ["relay", "streams", "groups"].into());
+    assert_eq!(keys(&status), ["relay", "streams", "groups", "consumers"].into());
     assert_eq!(keys(&status["relay"]), ["holder", "frontier", "last", "overtaken"].into());
     assert_eq!(status["relay"]["last"], 6);
     assert_eq!(status["relay"]["overtaken"], 0);
@@ -470,7 +470,9 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
     assert_eq!(odd["unsent"], 1);
     assert!(odd["oldest_unsent_seconds"].as_f64().is_some_and(|age| (0.0..60.0).contains(&age)), "{odd}");
     let [group] = &status["groups"].as_array().expect("an array")[..] else { panic!("{status}") };
-    assert_eq!(keys(group), ["stream", "name", "delivered_seq", "settled_seq", "pending", "consumers"].into());
+    let fields = ["stream", "name", "delivered_seq", "settled_seq", "pending", "consumers", "lag", "oldest_seconds"];
+    assert_eq!(keys(group), fields.into());
+    assert_eq!(group["lag"], 2, "one is pending, one was never delivered");
     assert_eq!(
         [&group["delivered_seq"], &group["settled_seq"], &group["pending"], &group["consumers"]],
         [2, 1, 1, 1]

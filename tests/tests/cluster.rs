@@ -5,12 +5,13 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use outbox::{Consumer, ConsumerError, Entry, Failure};
-use outbox_tests::{Cluster, Doing, Effects, Running, Stage, assert_key_order, eventually};
+use outbox_tests::{Child, Cluster, Doing, Effects, Running, Stage, assert_key_order, config, eventually, tick};
 use redis::Value;
+use relay::Relay;
 
 const COUNT: u16 = 8;
 
-/// The relay speaks to no cluster yet, so the test publishes what the relay would.
+/// Publishes what the relay would, without one.
 async fn publish(cluster: &Cluster, lane: &str, seq: u64, id: &str, key: &str) {
     let number = format!("1-{seq}");
     let fields = ["id", id, "type", "t", "ver", "1", "key", key, "time", "2026-01-01T00:00:00Z", "data", "1"];
@@ -112,4 +113,61 @@ async fn a_stream_that_a_cluster_would_tear_from_its_dead_letters_is_refused() {
     let mut one = one.handler(Doing(|_: Entry| async { Ok(()) })).build().expect("valid");
     let refused = one.tick().await;
     assert!(matches!(&refused, Err(ConsumerError::Unusable(why)) if why.contains("orders")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_relay_brings_events_to_partitions_on_three_nodes_and_back_after_a_loss() {
+    let stage = Stage::set().await;
+    let effects = Effects::on(&stage).await;
+    let cluster = Cluster::start().await;
+    let flags = ["--lease", "0", "--retention", "1h"];
+    let url = cluster.nodes[0].url();
+    let mut relay = Relay::connect(config(&stage.database_url, &url, &flags)).await.expect("both are there");
+    let enqueue = async |from: usize, to: usize| {
+        let statement = format!(
+            "select outbox_enqueue(outbox_partition('t', {COUNT}, 'k' || n % 16), 't', '1', key => 'k' || n % 16,
+                                   id => 'e' || n) from generate_series({from}, {to}) n"
+        );
+        stage.sql(&statement).await;
+    };
+    enqueue(1, 500).await;
+    let one = Running::start(consumer(&cluster, &effects));
+    let relayed = async |relay: &mut Relay, count: usize| {
+        eventually(&format!("{count} effects"), async || {
+            tick(relay).await;
+            effects.of("g").await.len() >= count
+        })
+        .await;
+    };
+    relayed(&mut relay, 500).await;
+
+    // What a group sets aside passes through its node into Postgres, and back to that group.
+    let bad = "select outbox_enqueue(outbox_partition('t', 8, 'k3'), 't', '1', key => 'k3', id => 'bad')";
+    stage.sql(bad).await;
+    eventually("the letter to come into Postgres", async || {
+        tick(&mut relay).await;
+        stage.ask::<i64>("select count(*) from outbox_dead_letter where id = 'bad'").await == 1
+    })
+    .await;
+    assert_eq!(Child::spawn(stage.command(&["dead", "replay", "--group", "g"])).wait().await, 0);
+    eventually("it to come back once more", async || {
+        tick(&mut relay).await;
+        stage.ask::<i64>("select count(*) from outbox_dead_letter where id = 'bad'").await == 2
+    })
+    .await;
+
+    eventually("the positions to be written down", async || {
+        tick(&mut relay).await;
+        stage.ask::<bool>("select sum(lag) = 0 from outbox_lag where stream not like '%:replay'").await
+    })
+    .await;
+    for node in &cluster.nodes {
+        node.command(&["FLUSHALL"]).await;
+    }
+    enqueue(501, 600).await;
+    relayed(&mut relay, 600).await;
+    let all = effects.of("g").await;
+    assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (600, 600), "once each");
+    one.stop().await;
+    assert_key_order(&effects.by_key("g").await);
 }

@@ -174,5 +174,7 @@ async fn what_consumers_do_is_told_in_postgres() {
     .await;
     let consumer: String = stage.ask("select consumer_name from stream_consumer_stats").await;
     assert_eq!(consumer, group.name());
+    let status = verb(&stage, &["status"]).await;
+    assert!(status.contains(&consumer) && status.contains("ms"), "{status}");
     assert_eq!(stage.ask::<i64>("select messages_processed from stream_processing_metrics").await, 2);
 }

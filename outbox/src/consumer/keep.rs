@@ -1,6 +1,6 @@
 //! Keeping what is ours: connections, groups, entries; and what people are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,8 @@ use crate::{EntryId, Settled};
 
 /// A group that is gone is given so long to come back where it was: the relay makes it anew.
 const HEAL_MAX: Duration = Duration::from_secs(3);
+/// A look at what others have left asks Redis at most so often.
+const LOOK_MAX: usize = 20;
 /// People are told so often.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -93,7 +95,7 @@ impl Consumer {
         }
         self.lane(name).missing_since = None;
 
-        let mut pending: Vec<EntryId> = vec![];
+        let mut pending: HashSet<EntryId> = HashSet::new();
         let mut from = "-".to_owned();
         loop {
             let found = self.at(name, async |stream, names, me| stream.own(&names, me, &from).await).await?;
@@ -126,7 +128,9 @@ impl Consumer {
         if is_time(&mut self.kept, now, self.settings.claim_after / 3) {
             self.renew().await?;
         }
-        if is_time(&mut self.adopted, now, Duration::from_secs(1).min(self.settings.claim_after / 4)) {
+        let look = is_time(&mut self.adopted, now, Duration::from_secs(1).min(self.settings.claim_after / 4));
+        // Much may have been left. It is taken over as fast as it is handled, but not one by one.
+        if look || (self.more_was_left && self.room() * 2 >= self.settings.prefetch_max) {
             self.adopt().await?;
         }
         if is_time(&mut self.settled, now, self.settings.settle_interval) {
@@ -186,13 +190,24 @@ impl Consumer {
     async fn adopt(&mut self) -> Result<(), Trouble> {
         let idle = self.settings.claim_after;
         let lanes = self.lanes.iter().filter(|(_, lane)| !lane.leaving);
+        let mut more = false;
         for lane in lanes.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let count = self.room().min(500);
             if count == 0 {
                 return Ok(());
             }
-            self.adopt_from(&lane, idle, count).await?;
+            // Past what others are still at work on, as far as one look may go.
+            for _ in 0..LOOK_MAX {
+                let held = self.line.len();
+                let at_the_end = !self.adopt_from(&lane, idle, count).await?;
+                let found = self.line.len() > held;
+                more |= found && !at_the_end;
+                if found || at_the_end {
+                    break;
+                }
+            }
         }
+        self.more_was_left = more;
         Ok(())
     }
 

@@ -118,6 +118,8 @@ pub struct Consumer {
     told: Option<Instant>,
     kept: Option<Instant>,
     adopted: Option<Instant>,
+    /// The last look at what others have left did not come to its end.
+    more_was_left: bool,
     settled: Option<Instant>,
     /// How large events are, as a rule.
     event_bytes: usize,
@@ -209,6 +211,7 @@ impl Consumer {
             told: None,
             kept: None,
             adopted: None,
+            more_was_left: false,
             settled: None,
             event_bytes: 4_096,
             settled_count: 0,

@@ -20,7 +20,8 @@ impl Consumer {
     /// Begins to wait for new entries, wherever nobody waits yet and there is room for more.
     pub(super) fn read(&mut self, now: Instant) {
         let count = self.room();
-        if count == 0 || self.pause.holds(now) {
+        // What others have left comes first.
+        if count == 0 || self.more_was_left || self.pause.holds(now) {
             return;
         }
         for (door, lanes) in self.lanes_by_door() {

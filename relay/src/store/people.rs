@@ -31,6 +31,22 @@ pub(crate) struct GroupStatus {
     pub(crate) oldest_seconds: Option<f64>,
 }
 
+/// What one consumer has done since it started.
+#[derive(Debug, Serialize, FromRow)]
+pub(crate) struct ConsumerStatus {
+    pub(crate) stream: String,
+    pub(crate) group_name: String,
+    pub(crate) consumer: String,
+    pub(crate) processed: i64,
+    pub(crate) failed: i64,
+    pub(crate) retried: i64,
+    pub(crate) buried: i64,
+    pub(crate) lost: i64,
+    pub(crate) handling_mean_us: i64,
+    pub(crate) handling_p99_us: i64,
+    pub(crate) last_active_seconds: Option<f64>,
+}
+
 /// The relay itself.
 #[derive(Debug, Serialize, FromRow)]
 pub(crate) struct RelayStatus {
@@ -78,6 +94,19 @@ pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
         "select stream, group_name as name, delivered_seq, settled_seq, pending, consumers, lag,
                 case when lag > 0 then extract(epoch from oldest_age)::float8 end as oldest_seconds
            from outbox_lag order by stream, group_name",
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// Consumers that were heard of within an hour.
+pub(crate) async fn consumers(db: &mut PgConnection) -> Result<Vec<ConsumerStatus>> {
+    sqlx::query_as(
+        "select stream, group_name, consumer, processed, failed, retried, buried, lost, handling_mean_us, handling_p99_us,
+                extract(epoch from clock_timestamp() - last_active_at)::float8 as last_active_seconds
+           from outbox_consumer
+          where seen_at > now() - interval '1 hour'
+          order by stream, group_name, consumer",
     )
     .fetch_all(db)
     .await
