@@ -233,3 +233,26 @@ async fn a_drain_longer_than_the_patience_of_others_keeps_its_entry() {
     assert_eq!(effects.of("g").await, ["long"]);
     assert!(!other.log().contains("begin long"), "{}", other.log());
 }
+
+#[tokio::test]
+async fn the_names_of_the_dead_do_not_pile_up() {
+    let stage = Stage::set().await;
+    let quick = flags("g", &["--claim-after-ms", "50"]);
+    let known = async |name: &str| consumers(&stage, "g").await.iter().any(|(other, _)| other == name);
+    for _ in 0..3 {
+        let one = consume(&stage, &quick);
+        let name = name(&one).await;
+        eventually("it to read", async || {
+            let there = matches!(stage.redis.command(&["EXISTS", "s"]).await, Value::Int(1));
+            there && known(&name).await
+        })
+        .await;
+        one.kill_9();
+    }
+    let living = consume(&stage, &quick);
+    let its_name = name(&living).await;
+    eventually("only the living to be left", async || {
+        known(&its_name).await && consumers(&stage, "g").await.len() == 1
+    })
+    .await;
+}

@@ -11,6 +11,8 @@ use crate::{EntryId, Settled};
 
 /// A group that is gone is given so long to come back where it was: the relay makes it anew.
 const HEAL_MAX: Duration = Duration::from_secs(3);
+/// Who has been silent for so many times the patience of others is not coming back: names are never used twice.
+const SILENCES: u32 = 20;
 /// A look at what others have left asks Redis at most so often.
 const LOOK_MAX: usize = 20;
 /// People are told so often.
@@ -138,6 +140,12 @@ impl Consumer {
         }
         if is_time(&mut self.told, now, TELL_INTERVAL) {
             self.tell().await?;
+        }
+        let silence = self.settings.claim_after * SILENCES;
+        if is_time(&mut self.tidied, now, silence) {
+            for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+                self.at(&lane, async |stream, names, _| stream.tidy(&names, silence).await).await?;
+            }
         }
         Ok(())
     }

@@ -117,6 +117,7 @@ pub struct Consumer {
     stats: BTreeMap<Arc<str>, (Stats, Times)>,
     told: Option<Instant>,
     kept: Option<Instant>,
+    tidied: Option<Instant>,
     adopted: Option<Instant>,
     /// The last look at what others have left did not come to its end.
     more_was_left: bool,
@@ -210,6 +211,7 @@ impl Consumer {
             stats: BTreeMap::new(),
             told: None,
             kept: None,
+            tidied: None,
             adopted: None,
             more_was_left: false,
             settled: None,

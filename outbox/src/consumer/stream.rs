@@ -389,6 +389,12 @@ impl Stream {
         Ok(call.arg(names.group).arg(me).query_async(&mut self.hand).await?)
     }
 
+    /// Removes consumers that have been silent for so long and hold nothing: those that died and were never heard of again.
+    pub(crate) async fn tidy(&mut self, names: &Names<'_>, silence: Duration) -> Result<usize, Trouble> {
+        let mut call = script(include_str!("scripts/tidy.lua"), &[names.lane, &names.stats()]);
+        Ok(call.arg(names.group).arg(silence.as_millis() as u64).query_async(&mut self.hand).await?)
+    }
+
     /// Up to where a group is settled, as the relay has written it down.
     pub(crate) async fn settled(&mut self, names: &Names<'_>) -> Result<Option<EntryId>, Trouble> {
         let upto: Option<String> =
