@@ -50,6 +50,8 @@ mod partition;
 mod producer;
 mod retry;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "trace")]
 mod trace;
 
