@@ -24,6 +24,56 @@ use crate::{Entry, Settled};
 ///
 /// An entry may be handled again: a crash can come between your effect and the moment in which Redis learns of it. Put
 /// the effect and [`inbox::first_sight`](crate::inbox::first_sight) in one transaction, and it takes place once.
+///
+/// # Payloads that change
+///
+/// Events of an older shape are still under way when the shape changes, and come again as replayed dead letters. So the
+/// consumer brings them up to date, and is deployed first:
+///
+/// ```
+/// use outbox::{Envelope, Failure};
+/// use serde::Deserialize;
+///
+/// #[derive(Debug, PartialEq, Deserialize)]
+/// struct Placed { order: u64, cents: u64 }        // version 2
+///
+/// #[derive(Deserialize)]
+/// struct PlacedV1 { order: u64, euros: u64 }      // version 1
+///
+/// fn placed(event: &Envelope) -> Result<Placed, Failure> {
+///     match event.ver {
+///         1 => {
+///             let PlacedV1 { order, euros } = event.payload().map_err(Failure::reject)?;
+///             Ok(Placed { order, cents: euros * 100 })
+///         }
+///         2 => event.payload().map_err(Failure::reject),
+///         newer => Err(Failure::retry(format!("version {newer} is for a newer program than this one"))),
+///     }
+/// }
+/// # let event = |ver, data: &str| {
+/// #     let (id, time) = ("1".to_owned(), std::time::UNIX_EPOCH);
+/// #     Envelope::new(id, "order.placed".to_owned(), ver, None, time, data.to_owned(), None)
+/// # };
+/// # let new = Placed { order: 42, cents: 1_900 };
+/// # assert_eq!(placed(&event(1, r#"{"order": 42, "euros": 19}"#)), Ok(new));
+/// # assert!(matches!(placed(&event(3, "{}")), Err(Failure::Retry(_))));
+///
+/// // Where the shapes can be told apart, serde does it:
+/// #[derive(Deserialize)]
+/// #[serde(untagged)]
+/// enum AnyPlaced { V2(Placed), V1(PlacedV1) }
+///
+/// impl From<AnyPlaced> for Placed {
+///     fn from(any: AnyPlaced) -> Self {
+///         match any {
+///             AnyPlaced::V2(placed) => placed,
+///             AnyPlaced::V1(old) => Placed { order: old.order, cents: old.euros * 100 },
+///         }
+///     }
+/// }
+/// # let old: AnyPlaced = serde_json::from_str(r#"{"order": 42, "euros": 19}"#).unwrap();
+/// # assert_eq!(Placed::from(old), Placed { order: 42, cents: 1_900 });
+/// ```
 pub trait Handler: Send + Sync + 'static {
     /// Makes the event take effect. `?` on any error means [`Failure::Retry`]; see [`Failure`] for the others.
     fn handle(&self, entry: &Entry) -> impl Future<Output = Result<(), Failure>> + Send;

@@ -20,11 +20,35 @@
 //! # Ok(()) }
 //! ```
 //!
+//! On the other side a handler makes the event take effect, once in each group:
+//!
+//! ```no_run
+//! # use outbox::{Entry, Failure, Handler, inbox};
+//! # struct Billing { db: sqlx::PgPool }
+//! # #[derive(serde::Deserialize)] struct Placed { total: i64 }
+//! impl Handler for Billing {
+//!     async fn handle(&self, entry: &Entry) -> Result<(), Failure> {
+//!         let placed: Placed = entry.payload().map_err(Failure::reject)?; // a dead letter at once
+//!         let mut tx = self.db.begin().await?;                            // `?` means: try again
+//!         if inbox::first_sight(&mut tx, entry).await? {
+//!             sqlx::query("update accounts set due = due + $1").bind(placed.total).execute(&mut *tx).await?;
+//!         }
+//!         tx.commit().await?; // seen and done, or neither
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
 //! | to | use |
 //! |---|---|
 //! | say what happened | [`Event`], [`Draft`] |
 //! | write it | [`enqueue`], [`enqueue_all`], and for what was scheduled [`cancel`] |
-//! | read it on the other side | [`Envelope`], [`EntryId`] |
+//! | read it on the other side | [`Envelope`], [`EntryId`], [`Entry`] |
+//! | say what to do with it | [`Handler`], [`BatchHandler`], [`Failure`] |
+//! | do it once | [`inbox`], and in a file `inbox::sqlite` (feature `sqlite`) |
+//! | run that | `Consumer` (feature `consumer`), [`RetryPolicy`] |
+//! | keep order across processes | [`partition()`] |
+//! | test it without servers | `testing::Kit` (feature `testing`) |
 //! | make the tables | [`migrate`], [`migration_sql`] |
 //!
 //! **What is promised.** A rolled back transaction publishes nothing. A committed event reaches its stream once, under
@@ -32,7 +56,12 @@
 //! written. An [`Event`] that repeats an `id` is not written twice, for as long as the first one is retained; one that
 //! repeats the `id` with other content is an error ([`Error::IdTaken`]).
 //!
-//! **What is not.** The crate sends nothing by itself, reads no environment, starts no task and installs no logger: the
+//! A consumer settles an entry only after its handler has said `Ok`, and gives it to a handler until it does or the entry is a dead
+//! letter with its reason. Behind the [`inbox`] that makes one effect for each event and group. In one consumer, events with
+//! equal keys are handled one after another in their order; across several, in [partitions](partition()).
+//!
+//! **What is not.** Without an inbox an event may take effect twice: after a crash it comes again. The crate sends
+//! nothing by itself, reads no environment, installs no logger, and starts no task but the handlers of a running consumer: the
 //! `relay` beside it does the sending.
 //!
 //! Tables are found by the connection's `search_path`; they may live in a schema of their own.
@@ -50,6 +79,8 @@ mod partition;
 mod producer;
 mod retry;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "trace")]
 mod trace;
 

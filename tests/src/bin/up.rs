@@ -25,11 +25,17 @@ Redis     {redis_url}
 
 Put an event into the outbox:
 
-  psql {database_url} -c \"select outbox_enqueue('orders', 'order.placed', '{{\\\"total\\\": 1999}}', key => 'order-42')\"
+  psql {database_url} -c \"select outbox_enqueue('orders', 'order.placed', '{{\\\"order\\\": 42, \\\"cents\\\": 1999}}', key => 'order-42')\"
 
 See it arrive, under the number of its row:
 
   redis-cli -p {redis_port} XRANGE orders - +
+
+Let it take effect, in Rust or in Python (pip install redis), and place more orders:
+
+  DATABASE_URL={database_url} REDIS_URL={redis_url} cargo run -p outbox --example consume --features consumer
+  REDIS_URL={redis_url} python3 outbox/examples/consume.py :memory:
+  DATABASE_URL={database_url} cargo run -p outbox --example produce -- 3
 
 See how it stands:
 

@@ -126,11 +126,7 @@ impl Handler for Single {
     async fn handle(&self, entry: &Entry) -> Result<(), Failure> {
         let mut tx = self.0.begin().await?;
         if inbox::first_sight(&mut tx, entry).await? {
-            sqlx::query("insert into effect values ($1, $2)")
-                .bind(&entry.id)
-                .bind(entry.number.seq.cast_signed())
-                .execute(&mut *tx)
-                .await?;
+            write(&mut tx, &entry.id, entry.number.seq.cast_signed()).await?;
         }
         tx.commit().await?;
         self.1.add(1);
@@ -144,8 +140,9 @@ impl BatchHandler for Batch {
     async fn handle(&self, entries: &[Entry]) -> Result<(), Failure> {
         let mut tx = self.0.begin().await?;
         let first = inbox::first_sight_of_each(&mut tx, entries).await?;
-        let new = entries.iter().zip(first).filter(|(_, first)| *first).map(|(entry, _)| entry);
-        write(&mut tx, new.map(|entry| (entry.id.clone(), entry.number.seq.cast_signed())).unzip()).await?;
+        for (entry, _) in entries.iter().zip(first).filter(|(_, first)| *first) {
+            write(&mut tx, &entry.id, entry.number.seq.cast_signed()).await?;
+        }
         tx.commit().await?;
         self.1.add(entries.len());
         Ok(())
@@ -161,12 +158,9 @@ impl BatchHandler for Nothing {
     }
 }
 
-async fn write(db: &mut sqlx::PgConnection, (ids, seqs): (Vec<String>, Vec<i64>)) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into effect select * from unnest($1::text[], $2::bigint[])")
-        .bind(ids)
-        .bind(seqs)
-        .execute(db)
-        .await?;
+/// The effect: one row.
+async fn write(db: &mut sqlx::PgConnection, id: &str, seq: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into effect values ($1, $2)").bind(id).bind(seq).execute(db).await?;
     Ok(())
 }
 
@@ -185,14 +179,8 @@ async fn bare(pool: &PgPool, events: usize, together: usize, writers: u32) -> Re
                 }
                 let these = first..(first + together).min(events);
                 let mut tx = pool.begin().await?;
-                if together == 1 {
-                    sqlx::query("insert into effect values ($1, $2)")
-                        .bind(id(first as u64))
-                        .bind(first as i64)
-                        .execute(&mut *tx)
-                        .await?;
-                } else {
-                    write(&mut tx, these.map(|nth| (id(nth as u64), nth as i64)).unzip()).await?;
+                for nth in these {
+                    write(&mut tx, &id(nth as u64), nth as i64).await?;
                 }
                 tx.commit().await?;
             }

@@ -1,0 +1,201 @@
+"""Counts orders, in SQLite: what docs/contract.md asks of a reader, in plain Python.
+
+    pip install redis
+    REDIS_URL=redis://... python3 outbox/examples/consume.py counts.sqlite
+
+Each order counts once, however often its event comes. Ctrl-C ends it, or a number of settled entries as second argument.
+"""
+
+import json
+import os
+import sqlite3
+import sys
+import time
+import uuid
+
+import redis
+
+STREAM, GROUP = "orders", "counts"
+REPLAYS = f"{STREAM}:{GROUP}:replay"  # dead letters that are replayed for this group alone
+DEAD = f"{STREAM}:{GROUP}:dead"
+ME = f"{GROUP}-{uuid.uuid4().hex}"  # two consumers of one name would take each other's entries for their own
+CLAIM_AFTER_MS = int(os.environ.get("CLAIM_AFTER_MS", "30000"))  # longer than an effect ever takes
+ATTEMPTS_MAX = 5
+RETRY_DELAY_S = 1
+COUNT = 100  # entries that are read at once
+
+
+class Poison(Exception):
+    """It will never work."""
+
+
+def read(fields):
+    """The event, as its producer wrote it."""
+    try:
+        event = {name.decode(): value.decode() for name, value in fields.items()}
+        headers = json.loads(event.get("headers", "{}"))
+        event["id"] = headers.get("outbox-id", event["id"])  # a replayed event is the event that it was
+        return event, json.loads(event["data"])
+    except (KeyError, ValueError, AttributeError) as error:
+        raise Poison(f"the entry is no event: {error!r}") from error
+
+
+def take_effect(tx, event, data):
+    if event["type"] == "order.placed":
+        try:
+            cents = int(data["cents"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise Poison(f"the payload has no cents: {error!r}") from error
+        tx.execute("update counts set orders = orders + 1, cents = cents + ?", (cents,))
+
+
+def handle(db, lane, entry, fields):
+    """The effect and the note that it was seen, in one transaction: both or neither."""
+    event, data = read(fields)
+    with db:
+        db.execute("begin immediate")
+        generation, seq = map(int, entry.split("-"))
+        new = db.execute(
+            "insert into inbox values (?, ?, ?, ?) on conflict do nothing", (event["id"], lane, generation, seq)
+        )
+        if new.rowcount == 1:
+            take_effect(db, event, data)
+
+
+def settle(r, db, lane, entry, fields):
+    """Handles an entry, and settles it if there is nothing left to try. Whether it did."""
+    # Counted before it begins, so that an event that kills its process is buried, too. Redis counts deliveries, which are
+    # not attempts: an entry that waits behind another one of its key is delivered again and again.
+    (attempt,) = db.execute(
+        "insert into attempts values (?, ?, 1) on conflict do update set count = count + 1 returning count", (lane, entry)
+    ).fetchone()
+    try:
+        handle(db, lane, entry, fields)
+    except Exception as error:
+        away = isinstance(error, sqlite3.OperationalError)  # locked or full: the trouble of all events, which buries none
+        if away or (attempt < ATTEMPTS_MAX and not isinstance(error, Poison)):
+            print(f"{entry} failed in attempt {attempt}: {error!r}", file=sys.stderr)
+            return False  # it stays pending for us
+        bury(r, lane, entry, fields, attempt, str(error))
+    else:
+        r.xack(lane, GROUP, entry)  # only now: dying before it costs a repetition, which the inbox knows
+    db.execute("delete from attempts where lane = ? and entry = ?", (lane, entry))
+    return True
+
+
+def bury(r, lane, entry, fields, attempts, reason):
+    """Into the dead letters and off the pending list, both or neither. The relay takes them to Postgres."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    letter = {
+        "dead:stream": STREAM,
+        "dead:lane": lane,
+        "dead:group": GROUP,
+        "dead:entry": entry,
+        "dead:attempts": attempts,
+        "dead:reason": reason[:500],
+        "dead:failures": json.dumps([{"at": now, "consumer": ME, "error": reason[:500]}]),
+        "dead:first_failed_at": now,
+        "dead:last_failed_at": now,
+        "dead:consumer": ME,
+        "dead:handler": "1",
+    }
+    with r.pipeline(transaction=True) as both:
+        both.xadd(DEAD, letter | fields)
+        both.xack(lane, GROUP, entry)
+        both.execute()
+    print(f"{entry} is a dead letter: {reason}", file=sys.stderr)
+
+
+def read_group(r, above, **wait):
+    reply = r.xreadgroup(GROUP, ME, {STREAM: above, REPLAYS: above}, count=COUNT, **wait)
+    return [(lane.decode(), *entry) for lane, found in reply for entry in found]
+
+
+def entries(r):
+    """What there is to do: first what is pending for us, then what others have left, then what is new."""
+    own = read_group(r, "0")
+    yield from own
+    if len(own) >= COUNT:
+        return  # there may be more of ours, which nothing newer must overtake
+    for lane in (STREAM, REPLAYS):
+        _, found, _deleted = r.xautoclaim(lane, GROUP, ME, CLAIM_AFTER_MS, count=COUNT)
+        yield from ((lane, *entry) for entry in found)
+    yield from read_group(r, ">", block=1000)
+
+
+def turn(r, db):
+    """Once through everything. How many entries were settled."""
+    settled, failed, waiting = 0, False, set()
+    for lane, entry, fields in entries(r):
+        entry = entry.decode()
+        if not fields:  # deleted from its stream while it was pending: there is nothing left to handle
+            r.xack(lane, GROUP, entry)
+            continue
+        key = fields.get(b"key")
+        if (lane, key) in waiting:
+            continue  # an earlier one of its key is to be tried again; this one stays pending behind it
+        if settle(r, db, lane, entry, fields):
+            settled += 1
+        else:
+            failed = True
+            if key is not None:
+                waiting.add((lane, key))
+    if failed:
+        time.sleep(RETRY_DELAY_S)
+    return settled
+
+
+def make_groups(r):
+    for lane in (STREAM, REPLAYS):
+        try:
+            r.xgroup_create(lane, GROUP, id="0", mkstream=True)  # never at $: that skips what is there
+        except redis.ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+
+def prune(r, db):
+    """Everything up to here is settled for good: the inbox may forget it."""
+    for lane in (STREAM, REPLAYS):
+        upto = r.hget(f"{lane}:settled", GROUP)
+        if upto:
+            position = map(int, upto.split(b"-"))
+            db.execute("delete from inbox where lane = ? and (generation, seq) <= (?, ?)", (lane, *position))
+
+
+def main():
+    file = sys.argv[1] if len(sys.argv) > 1 else "counts.sqlite"
+    entries_max = int(sys.argv[2]) if len(sys.argv) > 2 else None
+    db = sqlite3.connect(file, isolation_level=None)
+    db.executescript(
+        """
+        create table if not exists inbox (event_id text primary key, lane text, generation integer, seq integer);
+        create table if not exists attempts (lane text, entry text, count integer, primary key (lane, entry));
+        create table if not exists counts (id integer primary key check (id = 1), orders integer, cents integer);
+        insert into counts values (1, 0, 0) on conflict do nothing;
+        """
+    )
+    r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), protocol=2)
+    make_groups(r)
+    settled = 0
+    while entries_max is None or settled < entries_max:
+        try:
+            settled += turn(r, db)
+            prune(r, db)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            print(f"Redis is away: {error}", file=sys.stderr)
+            time.sleep(RETRY_DELAY_S)
+        except redis.ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            time.sleep(3)  # the relay puts groups back where they were; if it does not, they begin anew
+            make_groups(r)
+    # What is pending for us others claim when it has been idle for long enough. Never DELCONSUMER: it forgets that.
+    print("{} orders of {} cents".format(*db.execute("select orders, cents from counts").fetchone()))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        pass

@@ -1,0 +1,131 @@
+//! The examples do what they say: each is run as a user runs it, with a relay between them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use outbox::Event;
+use outbox_tests::{Child, Signal, Stage, binary, eventually};
+use redis::Value;
+
+fn example(stage: &Stage, name: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new(binary(&format!("examples/{name}")));
+    command.args(arguments).env("DATABASE_URL", &stage.database_url).env("REDIS_URL", stage.redis.url());
+    Child::spawn(command)
+}
+
+/// Places so many orders of 100, 200 cents and so on.
+async fn produce(stage: &Stage, count: usize) {
+    let mut produce = example(stage, "produce", &[&count.to_string()]);
+    assert_eq!(produce.wait().await, 0);
+    assert_eq!(produce.log().matches("New { seq: ").count(), count, "{}", produce.log());
+}
+
+#[tokio::test]
+async fn what_produce_writes_consume_adds_up_once() {
+    let stage = Stage::set().await;
+    let _relay = Child::spawn(stage.command(&["run"]));
+    produce(&stage, 3).await;
+    let mut consume = example(&stage, "consume", &["3"]);
+    assert_eq!(consume.wait().await, 0);
+    assert!(consume.log().contains("revenue: 600 cents"), "{}", consume.log());
+    assert_eq!(pending(&stage, "revenue").await, 0);
+
+    // Everything once more, and one that is new; this time a person ends it.
+    stage.redis.command(&["XGROUP", "SETID", "orders", "revenue", "0"]).await;
+    produce(&stage, 1).await;
+    let mut consume = example(&stage, "consume", &[]);
+    consume.saw("order 4 of 100 cents").await;
+    consume.signal(Signal::Int);
+    assert_eq!(consume.wait().await, 0);
+    assert!(consume.log().contains("revenue: 700 cents"), "{}", consume.log());
+}
+
+#[tokio::test]
+async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poison() {
+    let Some(python) = python() else { return };
+    let stage = Stage::set().await;
+    let _relay = Child::spawn(stage.command(&["run"]));
+    produce(&stage, 3).await;
+    let mut tx = stage.pool.begin().await.expect("Postgres is there");
+    let poison = Event::draft("orders", "order.placed").id("poison").json("no cents").expect("valid");
+    let _ = outbox::enqueue(&mut tx, &poison).await.expect("written");
+    tx.commit().await.expect("committed");
+    eventually("all to arrive", async || stage.length("orders").await == 4).await;
+    // Somebody took two and was never heard of again.
+    stage.redis.command(&["XGROUP", "CREATE", "orders", "counts", "0"]).await;
+    stage.redis.command(&["XREADGROUP", "GROUP", "counts", "gone", "COUNT", "2", "STREAMS", "orders", ">"]).await;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("counts.sqlite");
+    let consume = async |entries: &str| {
+        let mut command = Command::new(&python);
+        command.arg(root().join("outbox/examples/consume.py")).arg(&file).arg(entries);
+        let mut child = Child::spawn({
+            command.env("REDIS_URL", stage.redis.url()).env("CLAIM_AFTER_MS", "200");
+            command
+        });
+        assert_eq!(child.wait().await, 0, "{}", child.log());
+        child.log()
+    };
+    assert!(consume("4").await.contains("3 orders of 600 cents"));
+    assert_eq!(pending(&stage, "counts").await, 0);
+    let letter = "from outbox_dead_letter where group_name = 'counts' and id = 'poison' and replayed_at is null";
+    eventually("the relay to bring the dead letter home", async || {
+        stage.ask::<bool>(&format!("select exists (select {letter})")).await
+    })
+    .await;
+    let reason: String = stage.ask(&format!("select reason {letter}")).await;
+    assert!(reason.starts_with("the payload has no cents"), "{reason}");
+
+    // All of it once more, the poison in both lanes: nothing counts twice.
+    let replay = stage.command(&["dead", "replay", "--group", "counts"]).output().expect("it runs");
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    stage.redis.command(&["XGROUP", "SETID", "orders", "counts", "0"]).await;
+    assert!(consume("5").await.contains("3 orders of 600 cents"));
+    assert_eq!(pending(&stage, "counts").await, 0);
+}
+
+async fn pending(stage: &Stage, group: &str) -> i64 {
+    match stage.redis.command(&["XPENDING", "orders", group]).await {
+        Value::Array(summary) => redis::from_redis_value(summary[0].clone()).expect("a number"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// A Python that has redis-py: the one that is installed, else one in an environment of our own. Where the checks are the
+/// last word it must be there; elsewhere its absence is said, and passed over.
+fn python() -> Option<PathBuf> {
+    let said = |command: &mut Command| match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    let installed = PathBuf::from("python3");
+    if let Err(why) = said(Command::new(&installed).arg("--version")) {
+        eprintln!("SKIPPED: there is no python3 to run outbox/examples/consume.py: {why}");
+        return None;
+    }
+    let has_redis = |python: &Path| said(Command::new(python).args(["-c", "import redis"]));
+    let home = binary("relay").with_file_name("python");
+    let own = home.join("bin/python3");
+    if let Some(python) = [&installed, &own].into_iter().find(|python| has_redis(python).is_ok()) {
+        return Some(python.clone());
+    }
+    let made = said(Command::new(&installed).args(["-m", "venv"]).arg(&home))
+        .and_then(|()| said(Command::new(&own).args(["-m", "pip", "install", "--quiet", "redis>=5"])))
+        .and_then(|()| has_redis(&own));
+    match made {
+        Ok(()) => Some(own),
+        Err(why) if std::env::var("NEXTEST_PROFILE").as_deref() == Ok("ci") => {
+            panic!("pip brings no redis-py: {why}")
+        }
+        Err(why) => {
+            eprintln!("SKIPPED: pip brings no redis-py, so outbox/examples/consume.py is not run: {why}");
+            None
+        }
+    }
+}
