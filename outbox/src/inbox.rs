@@ -26,7 +26,7 @@
 //! An event is known by its id until its position is settled for good ([`prune`]); from then on everything up to that
 //! position counts as seen, whatever a Redis that was restored from yesterday may deliver again.
 //!
-//! The module [`sqlite`] (feature `sqlite`) has the same functions for a database in a file.
+//! The module `sqlite` (feature `sqlite`) has the same functions for a database in a file.
 
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

@@ -16,7 +16,7 @@ use redis::{Cmd, Pipeline, Value, cmd, pipe};
 use crate::config::Config;
 use crate::fault::{Error, Fault, Outage};
 use crate::lanes::Top;
-use crate::replies::{Appended, Transacted, as_error, field, read_top, read_transaction, text};
+use crate::replies::{Appended, as_error, read_top, read_transaction};
 use crate::wires::{To, Wires};
 
 /// Notices of dead letters are kept to about so many; the dead letters themselves lie in Postgres.
@@ -33,7 +33,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) struct Appender {
     pub(crate) wires: Wires,
     /// The streams under watch, with the top that was read under it.
-    watched: HashMap<String, Top>,
+    pub(crate) watched: HashMap<String, Top>,
 }
 
 impl Appender {
@@ -180,158 +180,6 @@ impl Appender {
         }
     }
 
-    /// Raises a stream's top to a number that is given up, so that Redis itself refuses it to anyone who still holds it.
-    ///
-    /// `XSETID` alone could lower it again: Redis compares with the newest entry, not with the top, and breaks nobody's watch
-    /// by it. A time to live, set and taken back, does break it; so of two who raise at once one finds out.
-    pub(crate) async fn fence(&mut self, stream: &str, id: EntryId) -> Result<Transacted, Outage> {
-        let (mut xsetid, mut touch, mut untouch) = (cmd("XSETID"), cmd("EXPIRE"), cmd("PERSIST"));
-        xsetid.arg(stream).arg(id.to_string());
-        touch.arg(stream).arg(86_400);
-        untouch.arg(stream);
-        self.transact(stream, vec![xsetid, touch, untouch]).await
-    }
-
-    /// Lets go of everything up to a number, if the stream still ends where we think it does. By a script: where memory is
-    /// short Redis queues nothing for a transaction, not even what would free some.
-    pub(crate) async fn trim(&mut self, stream: &str, upto: EntryId) -> Result<Transacted, Outage> {
-        let Some(Top::At(top)) = self.watched.get(stream) else { return Ok(Transacted::Broken) };
-        let above = EntryId { seq: upto.seq + 1, ..upto };
-        let mut script = cmd("EVAL");
-        script.arg(include_str!("trim.lua")).arg(1).arg(stream).arg(top.to_string()).arg(above.to_string());
-        let mut pipeline = pipe();
-        pipeline.add_command(script);
-        let replies = self.send(stream, &pipeline).await?;
-        self.watched.remove(stream); // what we changed ourselves breaks our watch, too
-        match (&replies[0], as_error(&replies[0])) {
-            (_, Some(Fault::Outage(outage))) => Err(outage),
-            (_, Some(Fault::Refusal(reason))) => Ok(Transacted::Refused(reason)),
-            (Value::Int(1), _) => Ok(Transacted::Done),
-            _ => Ok(Transacted::Broken),
-        }
-    }
-
-    /// Makes a stream that is not there, with its groups where they were. `Broken`: someone else was quicker.
-    pub(crate) async fn make(
-        &mut self,
-        stream: &str,
-        start: EntryId,
-        groups: &[(String, EntryId)],
-    ) -> Result<Transacted, Outage> {
-        let create = |group: &str, at: EntryId| {
-            let mut xgroup = cmd("XGROUP");
-            xgroup.arg("CREATE").arg(stream).arg(group).arg(at.to_string()).arg("MKSTREAM");
-            xgroup
-        };
-        let mut commands: Vec<_> = groups.iter().map(|(group, at)| create(group, *at)).collect();
-        if groups.is_empty() {
-            // The only way to an empty stream leads through a group.
-            let mut destroy = cmd("XGROUP");
-            destroy.arg("DESTROY").arg(stream).arg("outbox:none");
-            commands.extend([create("outbox:none", start), destroy]);
-        }
-        let mut xsetid = cmd("XSETID");
-        xsetid.arg(stream).arg(start.to_string());
-        commands.push(xsetid);
-        self.transact(stream, commands).await
-    }
-
-    /// Puts groups where they were: those that are not there, and those that somebody has made anew further back.
-    pub(crate) async fn restore(&mut self, stream: &str, groups: &[(String, EntryId)]) -> Result<(), Outage> {
-        if groups.is_empty() {
-            return Ok(());
-        }
-        let (there, answered) = self.groups(&[stream.to_owned()]).await?;
-        if answered.is_empty() {
-            return Ok(()); // there is no stream: it is made with its groups
-        }
-        let mut pipeline = pipe();
-        for (group, at) in groups {
-            match there.iter().find(|other| other.name == *group) {
-                None => _ = pipeline.cmd("XGROUP").arg("CREATE").arg(stream).arg(group).arg(at.to_string()),
-                Some(there) if there.delivered < *at => {
-                    pipeline.cmd("XGROUP").arg("SETID").arg(stream).arg(group).arg(at.to_string());
-                }
-                Some(_) => {}
-            }
-        }
-        if pipeline.is_empty() {
-            return Ok(());
-        }
-        // A group that somebody has made meanwhile stays as it is. Any other failure must not pass for success: a group that
-        // the next look does not find loses its saved position.
-        match self.send(stream, &pipeline).await?.iter().filter_map(as_error).find(|fault| !fault.is_busy_group()) {
-            None => Ok(()),
-            Some(Fault::Outage(outage)) => Err(outage),
-            Some(fault) => Err(Outage(format!("the groups of {stream} cannot be put back: {fault:?}"))),
-        }
-    }
-
-    /// A stream's top, and for each number whether the entry is there (none: Redis does not say). In this order, so that
-    /// "below the top and not there" is an answer for good.
-    pub(crate) async fn look_up(
-        &mut self,
-        stream: &str,
-        ids: &[EntryId],
-    ) -> Result<(Top, Vec<Option<bool>>), Outage> {
-        let mut pipeline = pipe();
-        pipeline.cmd("XINFO").arg("STREAM").arg(stream);
-        for id in ids {
-            pipeline.cmd("XRANGE").arg(stream).arg(id.to_string()).arg(id.to_string());
-        }
-        let replies = self.send(stream, &pipeline).await?;
-        let there = replies[1..].iter().map(|reply| match (reply, as_error(reply)) {
-            (Value::Array(entries), _) => Ok(Some(!entries.is_empty())),
-            (_, Some(Fault::Outage(outage))) => Err(outage),
-            // No answer is not the answer "no".
-            _ => Ok(None),
-        });
-        Ok((read_top(&replies[0])?, there.collect::<Result<_, _>>()?))
-    }
-
-    /// The newest entries of a generation below a number, newest first: each with its number and the event's id.
-    pub(crate) async fn newest(
-        &mut self,
-        stream: &str,
-        below: EntryId,
-        count: usize,
-    ) -> Result<Vec<(EntryId, String)>, Outage> {
-        let mut pipeline = pipe();
-        let lowest = EntryId { seq: 0, ..below };
-        pipeline
-            .cmd("XREVRANGE")
-            .arg(stream)
-            .arg(format!("({below}"))
-            .arg(lowest.to_string())
-            .arg("COUNT")
-            .arg(count);
-        let replies = self.send(stream, &pipeline).await?;
-        let entry = |entry: &Value| {
-            let Value::Array(parts) = entry else { return None };
-            let number = text(parts.first()?)?.parse().ok()?;
-            Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
-        };
-        match (&replies[0], as_error(&replies[0])) {
-            (_, Some(Fault::Outage(outage))) => Err(outage),
-            (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
-            _ => Ok(vec![]),
-        }
-    }
-
-    /// How many entries each stream has; none where there is no such stream.
-    pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
-        let replies = self
-            .ask_each(streams, |pipeline, stream| {
-                pipeline.cmd("XLEN").arg(stream);
-            })
-            .await?;
-        let length = |reply: &Value| match reply {
-            Value::Int(length) if *length > 0 => Some(*length),
-            _ => None,
-        };
-        Ok(replies.iter().map(length).collect())
-    }
-
     /// Tells whoever listens on `<stream>:dead` of a dead letter. A notice: the dead letter itself lies in Postgres.
     pub(crate) async fn notice(&mut self, entry: &Entry<'_>, reason: &str, attempts: i32) -> Result<(), Outage> {
         let mut xadd = cmd("XADD");
@@ -356,37 +204,8 @@ impl Appender {
         }
     }
 
-    /// Runs commands on one watched stream.
-    async fn transact(&mut self, stream: &str, commands: Vec<Cmd>) -> Result<Transacted, Outage> {
-        let queued = commands.len();
-        let mut pipeline = pipe();
-        pipeline.add_command(cmd("MULTI"));
-        for command in commands {
-            pipeline.add_command(command);
-        }
-        pipeline.add_command(cmd("EXEC"));
-        add_watch(&mut pipeline, [stream].into_iter());
-        let replies = self.send(stream, &pipeline).await?;
-        let (transaction, rest) = replies.split_at(queued + 2);
-        self.unwatched(stream); // EXEC ends every watch
-        self.take_watch([stream].into_iter(), rest)?;
-        // The reason stands with the command: among EXEC's answers, or where it was not even queued.
-        let (exec, before) = transaction.split_last().expect("it has at least MULTI and EXEC");
-        let faults = match exec {
-            Value::Nil => return Ok(Transacted::Broken),
-            Value::Array(results) => results.iter().find_map(as_error),
-            _ => before.iter().find_map(as_error).or_else(|| as_error(exec)),
-        };
-        match faults {
-            None => Ok(Transacted::Done),
-            Some(Fault::Outage(outage)) => Err(outage),
-            Some(Fault::Passed) => Ok(Transacted::Broken),
-            Some(Fault::Refusal(reason)) => Ok(Transacted::Refused(reason)),
-        }
-    }
-
     /// At the connection under whose watch a stream is.
-    async fn send(&mut self, stream: &str, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
+    pub(crate) async fn send(&mut self, stream: &str, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
         self.wires.send(To::Stream(stream), pipeline).await
     }
 
@@ -406,7 +225,7 @@ impl Appender {
     }
 
     /// The connection of this stream watches nothing any more.
-    fn unwatched(&mut self, stream: &str) {
+    pub(crate) fn unwatched(&mut self, stream: &str) {
         if self.wires.are_many() {
             self.watched.remove(stream);
         } else {
@@ -415,7 +234,7 @@ impl Appender {
     }
 
     /// Reads the replies to `add_watch`.
-    fn take_watch<'a>(
+    pub(crate) fn take_watch<'a>(
         &mut self,
         streams: impl Iterator<Item = &'a str>,
         replies: &[Value],
@@ -440,7 +259,7 @@ fn add_fields(command: &mut Cmd, envelope: &Envelope) {
 }
 
 /// One `WATCH` a stream, since one that names several is refused as a whole.
-fn add_watch<'a>(pipeline: &mut Pipeline, streams: impl Iterator<Item = &'a str>) {
+pub(crate) fn add_watch<'a>(pipeline: &mut Pipeline, streams: impl Iterator<Item = &'a str>) {
     for stream in streams {
         pipeline.cmd("WATCH").arg(stream);
         pipeline.cmd("XINFO").arg("STREAM").arg(stream);

@@ -20,7 +20,9 @@
 //! wait, and when their numbers may be given up).
 
 mod append;
+mod ask;
 mod batch;
+mod change;
 mod cli;
 mod complaint;
 mod config;

@@ -237,6 +237,7 @@ async fn a_drain_longer_than_the_patience_of_others_keeps_its_entry() {
 #[tokio::test]
 async fn the_names_of_the_dead_do_not_pile_up() {
     let stage = Stage::set().await;
+    let _effects = Effects::on(&stage).await;
     let quick = flags("g", &["--claim-after-ms", "50"]);
     let known = async |name: &str| consumers(&stage, "g").await.iter().any(|(other, _)| other == name);
     for _ in 0..3 {

@@ -1,0 +1,70 @@
+//! Who reads which partition, as Redis keeps it.
+
+use std::time::Duration;
+
+use redis::{Value, cmd};
+
+use super::connect::reader_name;
+use super::{Names, Stream, Trouble, script};
+
+impl Stream {
+    /// Takes or keeps the right to read a partition.
+    pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<bool, Trouble> {
+        let mut call = script(include_str!("../scripts/hold.lua"), &[&names.holder()]);
+        Ok(call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await?)
+    }
+
+    /// Becomes the one who reads a partition: the connection of whoever did before is ended.
+    pub(crate) async fn take_reader(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        let ours = format!("{} {}", self.reader_id, reader_name(names.group, me));
+        let mut call = script(include_str!("../scripts/read_as.lua"), &[&names.reader()]);
+        let before: Option<String> = call.arg(&ours).query_async(&mut self.hand).await?;
+        match before.as_deref() {
+            // Redis has lost what it knew, or this partition is new.
+            None => self.end_all_readers(names.group, me).await,
+            Some(before) if before == ours => Ok(()),
+            Some(before) => match before.split_once(' ') {
+                Some((id, name)) => self.end_reader(id, name).await,
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Ends the connections of all others who read for this group. Those who rightly do connect again.
+    async fn end_all_readers(&mut self, group: &str, me: &str) -> Result<(), Trouble> {
+        let (of_group, ours) = (reader_name(group, ""), reader_name(group, me));
+        let list: String = cmd("CLIENT").arg("LIST").query_async(&mut self.hand).await?;
+        for line in list.lines() {
+            let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
+            if let (Some(id), Some(name)) = (field("id="), field("name="))
+                && name.starts_with(&of_group)
+                && name != ours
+            {
+                let _: Value = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut self.hand).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that we are there, for so long. Returns how many are, and how many of them come before us.
+    pub(crate) async fn register(
+        &mut self,
+        names: &Names<'_>,
+        me: &str,
+        lease: Duration,
+    ) -> Result<(usize, usize), Trouble> {
+        let mut call = script(include_str!("../scripts/register.lua"), &[&names.register()]);
+        Ok(call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await?)
+    }
+
+    /// Says that we are there no longer.
+    pub(crate) async fn unregister(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        Ok(cmd("ZREM").arg(names.register()).arg(me).exec_async(&mut self.hand).await?)
+    }
+
+    /// Ends the right to read a partition.
+    pub(crate) async fn let_go(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        let mut call = script(include_str!("../scripts/let_go.lua"), &[&names.holder(), &names.reader()]);
+        Ok(call.arg(me).exec_async(&mut self.hand).await?)
+    }
+}

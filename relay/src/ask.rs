@@ -1,0 +1,76 @@
+//! Questions to Redis that change nothing: what is there, under which number, and how much.
+
+use outbox::EntryId;
+use redis::{Value, pipe};
+
+use crate::append::Appender;
+use crate::fault::{Fault, Outage};
+use crate::lanes::Top;
+use crate::replies::{as_error, field, read_top, text};
+
+impl Appender {
+    /// A stream's top, and for each number whether the entry is there (none: Redis does not say). In this order, so that
+    /// "below the top and not there" is an answer for good.
+    pub(crate) async fn look_up(
+        &mut self,
+        stream: &str,
+        ids: &[EntryId],
+    ) -> Result<(Top, Vec<Option<bool>>), Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("XINFO").arg("STREAM").arg(stream);
+        for id in ids {
+            pipeline.cmd("XRANGE").arg(stream).arg(id.to_string()).arg(id.to_string());
+        }
+        let replies = self.send(stream, &pipeline).await?;
+        let there = replies[1..].iter().map(|reply| match (reply, as_error(reply)) {
+            (Value::Array(entries), _) => Ok(Some(!entries.is_empty())),
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            // No answer is not the answer "no".
+            _ => Ok(None),
+        });
+        Ok((read_top(&replies[0])?, there.collect::<Result<_, _>>()?))
+    }
+
+    /// The newest entries of a generation below a number, newest first: each with its number and the event's id.
+    pub(crate) async fn newest(
+        &mut self,
+        stream: &str,
+        below: EntryId,
+        count: usize,
+    ) -> Result<Vec<(EntryId, String)>, Outage> {
+        let mut pipeline = pipe();
+        let lowest = EntryId { seq: 0, ..below };
+        pipeline
+            .cmd("XREVRANGE")
+            .arg(stream)
+            .arg(format!("({below}"))
+            .arg(lowest.to_string())
+            .arg("COUNT")
+            .arg(count);
+        let replies = self.send(stream, &pipeline).await?;
+        let entry = |entry: &Value| {
+            let Value::Array(parts) = entry else { return None };
+            let number = text(parts.first()?)?.parse().ok()?;
+            Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
+        };
+        match (&replies[0], as_error(&replies[0])) {
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// How many entries each stream has; none where there is no such stream.
+    pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
+        let replies = self
+            .ask_each(streams, |pipeline, stream| {
+                pipeline.cmd("XLEN").arg(stream);
+            })
+            .await?;
+        let length = |reply: &Value| match reply {
+            Value::Int(length) if *length > 0 => Some(*length),
+            _ => None,
+        };
+        Ok(replies.iter().map(length).collect())
+    }
+}
