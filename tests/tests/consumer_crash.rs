@@ -238,22 +238,21 @@ async fn a_drain_longer_than_the_patience_of_others_keeps_its_entry() {
 async fn the_names_of_the_dead_do_not_pile_up() {
     let stage = Stage::set().await;
     let _effects = Effects::on(&stage).await;
+    let mut relay = stage.relay(&[]).await;
     let quick = flags("g", &["--claim-after-ms", "50"]);
     let known = async |name: &str| consumers(&stage, "g").await.iter().any(|(other, _)| other == name);
-    for _ in 0..3 {
+    let mut read_by = async |consumer: &Child, n: usize| {
+        let name = name(consumer).await;
+        enqueue_told(&stage, "s", &format!("e{n}"), "k", &json!({})).await;
+        stage.until_entries(&mut relay, "s", n).await;
+        eventually("it to read", async || known(&name).await).await;
+    };
+    for n in 1..=3 {
         let one = consume(&stage, &quick);
-        let name = name(&one).await;
-        eventually("it to read", async || {
-            let there = matches!(stage.redis.command(&["EXISTS", "s"]).await, Value::Int(1));
-            there && known(&name).await
-        })
-        .await;
+        read_by(&one, n).await;
         one.kill_9();
     }
     let living = consume(&stage, &quick);
-    let its_name = name(&living).await;
-    eventually("only the living to be left", async || {
-        known(&its_name).await && consumers(&stage, "g").await.len() == 1
-    })
-    .await;
+    read_by(&living, 4).await;
+    eventually("only the living to be left", async || consumers(&stage, "g").await.len() == 1).await;
 }
