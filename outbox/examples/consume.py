@@ -6,6 +6,7 @@
 Each order counts once, however often its event comes. Ctrl-C ends it, or a number of settled entries as second argument.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -25,7 +26,7 @@ RETRY_DELAY_S = 1
 COUNT = 100  # entries that are read at once
 
 
-class Poison(Exception):
+class Reject(Exception):
     """It will never work."""
 
 
@@ -37,7 +38,7 @@ def read(fields):
         event["id"] = headers.get("outbox-id", event["id"])  # a replayed event is the event that it was
         return event, json.loads(event["data"])
     except (KeyError, ValueError, AttributeError) as error:
-        raise Poison(f"the entry is no event: {error!r}") from error
+        raise Reject(f"the entry is no event: {error!r}") from error
 
 
 def take_effect(tx, event, data):
@@ -45,7 +46,7 @@ def take_effect(tx, event, data):
         try:
             cents = int(data["cents"])
         except (KeyError, TypeError, ValueError) as error:
-            raise Poison(f"the payload has no cents: {error!r}") from error
+            raise Reject(f"the payload has no cents: {error!r}") from error
         tx.execute("update counts set orders = orders + 1, cents = cents + ?", (cents,))
 
 
@@ -66,14 +67,21 @@ def settle(r, db, lane, entry, fields):
     """Handles an entry, and settles it if there is nothing left to try. Whether it did."""
     # Counted before it begins, so that an event that kills its process is buried, too. Redis counts deliveries, which are
     # not attempts: an entry that waits behind another one of its key is delivered again and again.
-    (attempt,) = db.execute(
-        "insert into attempts values (?, ?, 1) on conflict do update set count = count + 1 returning count", (lane, entry)
-    ).fetchone()
+    attempt = 0
     try:
+        (attempt,) = db.execute(
+            "insert into attempts values (?, ?, 1) on conflict do update set count = count + 1 returning count",
+            (lane, entry),
+        ).fetchone()
         handle(db, lane, entry, fields)
+    except sqlite3.OperationalError as error:  # locked or full: the trouble of all events, which costs none an attempt
+        print(f"{entry} has to wait: {error!r}", file=sys.stderr)
+        if attempt:
+            with contextlib.suppress(sqlite3.OperationalError):
+                db.execute("update attempts set count = count - 1 where lane = ? and entry = ?", (lane, entry))
+        return False
     except Exception as error:
-        away = isinstance(error, sqlite3.OperationalError)  # locked or full: the trouble of all events, which buries none
-        if away or (attempt < ATTEMPTS_MAX and not isinstance(error, Poison)):
+        if attempt < ATTEMPTS_MAX and not isinstance(error, Reject):
             print(f"{entry} failed in attempt {attempt}: {error!r}", file=sys.stderr)
             return False  # it stays pending for us
         bury(r, lane, entry, fields, attempt, str(error))

@@ -157,7 +157,7 @@ fn is_outage(error: &(dyn Error + 'static)) -> bool {
     }
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
-        // Connection exceptions; resources short; operator intervention, but for a statement that took too long.
+        // Connection exceptions; resources short; operator intervention, but for an idle session that was ended.
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
             (code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")) && code != "57P05"
         }),

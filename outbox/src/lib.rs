@@ -75,6 +75,7 @@ mod event;
 mod handler;
 pub mod inbox;
 mod json;
+pub mod keys;
 mod partition;
 mod producer;
 mod retry;
@@ -85,7 +86,7 @@ pub mod testing;
 mod trace;
 
 #[cfg(feature = "consumer")]
-pub use consumer::{Builder, Consumer, ConsumerError, Stats, Turn};
+pub use consumer::{Consumer, ConsumerBuilder, ConsumerError, Stats, Tick};
 pub use entry::{Entry, Settled};
 pub use envelope::{EntryId, Envelope, Malformed};
 pub use error::{Error, Result};

@@ -48,7 +48,6 @@
 //! The rules are those of the [`Consumer`](crate::Consumer), and the order and the attempts come from its own code. What
 //! differs: one attempt at a time, and time is virtual. A wait before a retry takes none, so there is also no handler timeout.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
@@ -60,6 +59,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use futures_util::FutureExt;
 
 use crate::consumer::line::{Held, Line, Place};
+use crate::consumer::work::panicked;
+use crate::retry::Inherited;
 use crate::{BatchHandler, Entry, EntryId, Envelope, Event, Failure, Handler, Outcome, RetryPolicy};
 
 /// How long an attempt takes, so that retries come between other events and not only after all of them.
@@ -185,12 +186,6 @@ impl Kit {
     }
 }
 
-fn panicked(panic: &dyn Any) -> Failure {
-    let words = panic.downcast_ref::<&str>().copied();
-    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
-    Failure::Retry(format!("the handler panicked: {words}"))
-}
-
 /// Lets a future go on until it waits for the n-th time. None: there it was dropped.
 async fn until_wait<T>(wait: Option<u32>, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut waits) = (pin!(future), 0);
@@ -283,14 +278,7 @@ impl<'a> Run<'a> {
             }
             None | Some(Ok(())) => places.iter().for_each(|place| self.end(place)),
             Some(Err(_)) if is_outage => places.iter().for_each(|place| self.line.again(place)),
-            Some(Err(_)) if places.len() > 1 => {
-                for place in places {
-                    if let Some(held) = self.line.get_mut(place) {
-                        held.together_max = places.len().div_ceil(2).min(held.together_max);
-                    }
-                    self.line.again(place);
-                }
-            }
+            Some(Err(_)) if places.len() > 1 => self.line.halve(places),
             Some(Err(failure)) => self.fail(&places[0], failure),
         }
     }
@@ -298,28 +286,27 @@ impl<'a> Run<'a> {
     /// The process ended during or after an attempt: another one takes the event over, and nobody knows what came of it.
     fn end(&mut self, place: &Place) {
         self.ended.insert(place.clone());
-        let attempts_max = self.kit.retry.attempts_max.get();
         let Some(held) = self.line.get_mut(place) else { return };
         held.attempts += 1;
-        held.alone = held.attempts >= 2 || held.attempts + 1 >= attempts_max;
-        let attempts = held.attempts;
+        let inherited = self.kit.retry.inherit(held.attempts);
+        held.alone = inherited == Inherited::Alone;
         self.line.again(place);
-        if attempts >= attempts_max.max(2) {
-            self.bury(place, format!("the consumer ended during attempt {attempts}"));
+        if let Inherited::Bury { reason } = inherited {
+            self.bury(place, reason);
         }
     }
 
     fn fail(&mut self, place: &Place, failure: Failure) {
         let Some(held) = self.line.get_mut(place) else { return };
         let attempt = held.attempts + 1;
-        match self.kit.retry.decide(attempt, Err(failure), self.chance.next()) {
+        match self.kit.retry.decide(attempt, failure, self.chance.next()) {
             Outcome::Retry { after, .. } => {
                 held.attempts = attempt;
                 self.line.wait(place, self.now + after);
                 *self.report.retried.entry(self.id(place)).or_default() += 1;
             }
             Outcome::Bury { reason } => self.bury(place, reason),
-            Outcome::Done | Outcome::Pause { .. } => unreachable!("it is a failure, and no outage"),
+            Outcome::Pause { .. } => unreachable!("outages are told apart before"),
         }
     }
 

@@ -341,11 +341,10 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
     }
     let filter = change.which.filter(change.ids);
     let mut db = connect(&change.database).await?;
-    let letters = |count: i64| if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") };
     let (count, sentence) = match deed {
         Deed::Replay if change.dry_run => {
-            let count = dead::count(&mut db, &filter).await?;
-            (count, format!("{} would be sent again\n", letters(count)))
+            let would = dead::replayable(&mut db, &filter).await?;
+            (would.replayed, format!("{} would be sent again\n{}", letters(would.replayed), left_alone(would)))
         }
         Deed::Drop if change.dry_run => {
             let count = dead::count(&mut db, &filter).await?;
@@ -355,18 +354,7 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
             let mut progress = Progress::new("replayed");
             let done = dead::replay(&mut db, &filter, |count| progress.show(count)).await?;
             progress.clear();
-            let mut sentence = format!("{} sent again\n", letters(done.replayed));
-            if done.no_events > 0 {
-                writeln!(sentence, "{} left: no events, so nothing can be sent", letters(done.no_events))?;
-            }
-            if done.looping > 0 {
-                let (left, times) = (letters(done.looping), dead::REPLAYS_MAX);
-                writeln!(
-                    sentence,
-                    "{left} left: replayed {times} times in vain; name them by id to replay them anyway"
-                )?;
-            }
-            (done.replayed, sentence)
+            (done.replayed, format!("{} sent again\n{}", letters(done.replayed), left_alone(done)))
         }
         Deed::Drop => {
             let count = dead::drop(&mut db, &filter).await?;
@@ -377,6 +365,23 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
     // Who names events and hits none should notice.
     let missed = !filter.ids.is_empty() && count == 0;
     Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn letters(count: i64) -> String {
+    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
+}
+
+/// What no replay touches, and why.
+fn left_alone(replayed: dead::Replayed) -> String {
+    let mut sentences = String::new();
+    if replayed.no_events > 0 {
+        sentences = format!("{} left: no events, so nothing can be sent\n", letters(replayed.no_events));
+    }
+    if replayed.looping > 0 {
+        let (left, times) = (letters(replayed.looping), dead::REPLAYS_MAX);
+        sentences += &format!("{left} left: replayed {times} times in vain; name them by id to replay them anyway\n");
+    }
+    sentences
 }
 
 /// A connection for a verb that needs the tables to be there and of our version.

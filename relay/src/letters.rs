@@ -1,7 +1,7 @@
 //! Dead letters of groups, as consumers leave them in Redis. They are on their way to Postgres: a Redis that is lost must not
 //! take them with it.
 
-use outbox::{Envelope, Event};
+use outbox::{Envelope, Event, keys};
 use redis::{Value, pipe};
 use serde::Serialize;
 
@@ -52,13 +52,11 @@ pub(crate) struct Tray {
 impl Tray {
     /// The tray of a group; that of a lane for replays is its stream's.
     pub(crate) fn of(group: &Group) -> Self {
-        let lane_of_replays = format!(":{}:replay", group.name);
-        let stream = group.stream.strip_suffix(&lane_of_replays).unwrap_or(&group.stream);
-        Self { stream: stream.to_owned(), group: group.name.clone() }
+        Self { stream: keys::stream_of(&group.stream, &group.name).to_owned(), group: group.name.clone() }
     }
 
     fn key(&self) -> String {
-        format!("{}:{}:dead", self.stream, self.group)
+        keys::dead(&self.stream, &self.group)
     }
 }
 
@@ -140,8 +138,9 @@ fn read_letter(tray: &Tray, entry: &Value) -> Option<Letter> {
 
 /// Whether it can be a row again: whoever else wrote it may have known other limits.
 fn can_be_written(tray: &Tray, event: &Envelope) -> bool {
-    let lane = format!("{}:{}:replay", tray.stream, tray.group);
-    let mut draft = Event::draft(lane, &event.r#type).id(&event.id).ver(u16::try_from(event.ver).unwrap_or(0));
+    let mut draft = Event::draft(keys::replay(&tray.stream, &tray.group), &event.r#type)
+        .id(&event.id)
+        .ver(u16::try_from(event.ver).unwrap_or(0));
     if let Some(key) = &event.key {
         draft = draft.key(key);
     }

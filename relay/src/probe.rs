@@ -5,6 +5,8 @@
 //! 3. whether the streams are whole; only then the positions are written down, and a rebuild may rely on them
 //! 4. consumers are told: what they settled is settled for good, so their inboxes may forget it
 //! 5. what every group has settled may go from Redis
+//!
+//! Beside them, what consumers say of themselves is written down.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
@@ -35,12 +37,10 @@ impl Relay {
 
         let whole = self.whole(streams, &answered.into_iter().collect(), now).await?;
         // A group whose letters are not all in Postgres yet has its position written down another time.
-        let known: Vec<Group> = groups.into_iter().filter(|group| whole.contains(&group.stream)).collect();
-        let (safe, unsettled): (Vec<Group>, Vec<Group>) =
-            known.into_iter().partition(|group| !left.contains(&Tray::of(group)));
-        let whole: Vec<String> =
-            whole.into_iter().filter(|stream| !unsettled.iter().any(|group| group.stream == *stream)).collect();
-        let safe: Vec<Group> = safe.into_iter().filter(|group| whole.contains(&group.stream)).collect();
+        let behind: BTreeSet<&String> =
+            groups.iter().filter(|group| left.contains(&Tray::of(group))).map(|group| &group.stream).collect();
+        let whole: Vec<String> = whole.into_iter().filter(|stream| !behind.contains(stream)).collect();
+        let safe: Vec<Group> = groups.into_iter().filter(|group| whole.contains(&group.stream)).collect();
         let reports = self.reports_of(&safe);
         store::report_groups(&mut self.reports, &whole, &reports).await?;
         self.tell_settled(&safe).await?;

@@ -1,6 +1,6 @@
 //! What consumers say of themselves, and what the relay says to them: up to where their groups are settled for good.
 
-use outbox::EntryId;
+use outbox::{EntryId, keys};
 use redis::{Value, pipe};
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ pub(crate) struct Tally {
 impl Appender {
     /// The tallies of each group's consumers. One that cannot be read is passed over.
     pub(crate) async fn tallies(&mut self, trays: &[Tray]) -> Result<Vec<Tally>, Outage> {
-        let key = |tray: &Tray| format!("{}:{}:stats", tray.stream, tray.group);
+        let key = |tray: &Tray| keys::stats(&tray.stream, &tray.group);
         let mut replies = vec![];
         for portion in self.wires.portions(trays, |_, _| false) {
             let mut pipeline = pipe();
@@ -51,9 +51,9 @@ impl Appender {
         for portion in self.wires.portions(positions, |one, other| one.0 == other.0) {
             let mut pipeline = pipe();
             for (stream, group, settled) in portion {
-                pipeline.cmd("HSET").arg(format!("{stream}:settled")).arg(*group).arg(settled.to_string());
+                pipeline.cmd("HSET").arg(keys::settled(stream)).arg(*group).arg(settled.to_string());
             }
-            self.wires.send(To::Key(&format!("{}:settled", portion[0].0)), &pipeline).await?;
+            self.wires.send(To::Key(&keys::settled(portion[0].0)), &pipeline).await?;
         }
         Ok(())
     }

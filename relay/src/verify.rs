@@ -13,7 +13,8 @@ use crate::lanes::Top;
 use crate::relay::Relay;
 use crate::{Seq, store};
 
-const ENTRIES: usize = 500;
+/// So many entries are compared at once, once the newest one differs.
+const ENTRIES_MAX: usize = 500;
 
 /// Where two stories part.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Relay {
         let mut below = EntryId { generation, seq: u64::MAX };
         let mut newest = true;
         loop {
-            let count = if newest { 1 } else { ENTRIES };
+            let count = if newest { 1 } else { ENTRIES_MAX };
             let entries = self.redis.met().newest(stream, below, count).await?;
             let Some((last, _)) = entries.last() else {
                 return Ok(if newest { Story::Same } else { Story::Foreign });

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outbox::{Builder, Consumer, ConsumerError, Entry, Event, Failure, Handler, Settled, Turn, inbox};
+use outbox::{Consumer, ConsumerBuilder, ConsumerError, Entry, Event, Failure, Handler, Settled, Tick, inbox};
 use sqlx::PgPool;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -271,7 +271,7 @@ pub async fn enqueue_told(stage: &Stage, stream: &str, id: &str, key: &str, payl
 }
 
 /// A consumer that is quick to try again and quick to notice that others are silent.
-pub fn consumer(stage: &Stage, stream: &str, group: &str) -> Builder {
+pub fn consumer(stage: &Stage, stream: &str, group: &str) -> ConsumerBuilder {
     Consumer::builder(stage.redis.url())
         .stream(stream)
         .group(group)
@@ -288,7 +288,7 @@ pub fn consumer(stage: &Stage, stream: &str, group: &str) -> Builder {
 pub async fn until_settled(consumer: &mut Consumer, count: usize) {
     let mut settled = 0;
     eventually(&format!("{count} events to be settled"), async || {
-        if let Turn::Settled(more) = consumer.tick().await.expect("Redis is usable") {
+        if let Tick::Settled(more) = consumer.tick().await.expect("Redis is usable") {
             settled += more;
         }
         settled >= count

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use outbox::{BatchHandler, Entry, Event, Failure, Turn};
+use outbox::{BatchHandler, Entry, Event, Failure, Tick};
 use outbox_tests::{Doing, Effects, Seen, Stage, consumer, eventually, until_settled};
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn an_outage_that_handlers_report_costs_no_attempt_and_buries_nothing() {
     let mut consumer =
         consumer(&stage, "s", "g").attempts_max(NonZeroU32::MIN).handler(handler).build().expect("valid");
     eventually("many tries in vain", async || {
-        assert!(!matches!(consumer.tick().await.expect("usable"), Turn::Settled(_)));
+        assert!(!matches!(consumer.tick().await.expect("usable"), Tick::Settled(_)));
         calls.load(Relaxed) > 4
     })
     .await;

@@ -86,7 +86,7 @@ async fn a_dead_letter_of_a_group_is_replayed_to_that_group_alone_and_takes_effe
 }
 
 async fn until_idle(consumer: &mut Consumer) {
-    eventually("nothing to do", async || consumer.tick().await.expect("usable") == outbox::Turn::Idle).await;
+    eventually("nothing to do", async || consumer.tick().await.expect("usable") == outbox::Tick::Idle).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::{BatchHandler, Handler, RetryPolicy};
 /// Settings of a [`Consumer`]. Made by [`Consumer::builder`].
 #[derive(Clone)]
 #[must_use = "a builder is nothing until `build` makes it a consumer"]
-pub struct Builder {
+pub struct ConsumerBuilder {
     pub(crate) redis_url: String,
     pub(crate) redis_ca: Option<Vec<u8>>,
     pub(crate) streams: Vec<String>,
@@ -34,14 +34,17 @@ pub struct Builder {
     pub(crate) retry: RetryPolicy,
 }
 
-impl fmt::Debug for Builder {
+impl fmt::Debug for ConsumerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The URL may hold a password.
-        f.debug_struct("Builder").field("streams", &self.streams).field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("ConsumerBuilder")
+            .field("streams", &self.streams)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
     }
 }
 
-impl Builder {
+impl ConsumerBuilder {
     pub(crate) fn new(redis_url: String) -> Self {
         Self {
             redis_url,
@@ -85,7 +88,7 @@ impl Builder {
         self
     }
 
-    /// How this consumer is called where people look; what makes it unique is added.
+    /// The beginning of this consumer's name in Redis, in logs and in views; what makes it unique is added.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -123,7 +126,7 @@ impl Builder {
         self
     }
 
-    /// How many bytes of events are in memory, about (32 MiB).
+    /// About how many bytes of events may be in memory at once (32 MiB).
     pub fn prefetch_bytes_max(mut self, bytes: usize) -> Self {
         self.prefetch_bytes_max = bytes;
         self
@@ -165,7 +168,7 @@ impl Builder {
         self
     }
 
-    /// How often an event is tried.
+    /// How often an event is tried, and how far apart.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
@@ -192,14 +195,16 @@ impl Builder {
         if self.streams.is_empty() == self.partitions.is_none() {
             return wrong("a consumer reads streams, or the partitions of one topic".to_owned());
         }
-        for (what, name) in self.streams.iter().map(|stream| ("stream", stream)).chain([("group", &self.group)]) {
+        let topic = self.partitions.iter().map(|(topic, _)| ("topic", topic));
+        let streams = self.streams.iter().map(|stream| ("stream", stream));
+        for (what, name) in streams.chain(topic).chain([("group", &self.group)]) {
             if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
                 return wrong(format!(
                     "the {what}'s name {name:?} must have 1 to 200 bytes and no control characters"
                 ));
             }
         }
-        if self.group.ends_with(":dead") || self.group.contains(':') {
+        if self.group.contains(':') {
             return wrong(format!(
                 "the group's name {:?} must not contain a colon: it is part of the names of streams",
                 self.group

@@ -250,7 +250,7 @@ impl Consumer {
             {
                 *known = Some(upto);
                 let settled = Settled { lane: lane.clone(), group: self.group.clone(), upto };
-                self.running.spawn(tell_settled(self.work.clone(), settled, self.settings.handler_timeout));
+                self.notices.spawn(tell_settled(self.work.clone(), settled, self.settings.handler_timeout));
             }
         }
         Ok(())

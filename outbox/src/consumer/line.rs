@@ -92,6 +92,16 @@ impl Line {
         self.held.get_mut(place)
     }
 
+    /// A batch failed, and nobody knows by whose fault: its entries come back in halves.
+    pub(crate) fn halve(&mut self, places: &[Place]) {
+        for place in places {
+            if let Some(held) = self.held.get_mut(place) {
+                held.together_max = places.len().div_ceil(2).min(held.together_max);
+            }
+            self.again(place);
+        }
+    }
+
     /// How many events are in memory.
     pub(crate) fn loaded(&self) -> usize {
         self.loaded
@@ -384,10 +394,7 @@ mod tests {
             line.add(place(seq), held(None));
         }
         let batch = line.start(4, now);
-        for place in &batch {
-            line.get_mut(place).expect("held").together_max = 2;
-            line.again(place);
-        }
+        line.halve(&batch);
         assert_eq!(seqs(&line.start(4, now)), [1, 2]);
         assert_eq!(seqs(&line.start(4, now)), [3, 4]);
     }

@@ -18,7 +18,7 @@ mod settle;
 mod stats;
 mod stream;
 mod take;
-mod work;
+pub(crate) mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::{Pin, pin};
@@ -29,7 +29,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::task::{AbortHandle, JoinSet};
 
-pub use builder::Builder;
+pub use builder::ConsumerBuilder;
 pub use stats::Stats;
 
 use self::line::{Line, Place};
@@ -55,7 +55,7 @@ pub enum ConsumerError {
 
 /// What one turn came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Tick {
     /// So many events took effect or were set aside.
     Settled(usize),
     /// There was nothing to do.
@@ -81,7 +81,7 @@ pub enum Turn {
 /// # Ok(()) }
 /// ```
 pub struct Consumer {
-    settings: Builder,
+    settings: ConsumerBuilder,
     work: Arc<dyn Work>,
     client: stream::Client,
     /// Unique to this process: two that bear one name would take each other's entries for their own.
@@ -101,6 +101,8 @@ pub struct Consumer {
     reading: BTreeSet<Arc<str>>,
     line: Line,
     running: JoinSet<Finished>,
+    /// Handlers that are being told what is settled.
+    notices: JoinSet<()>,
     /// Which attempt is of which entries.
     attempts: Vec<(AbortHandle, Vec<Place>)>,
     /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
@@ -180,11 +182,11 @@ impl Pause {
 
 impl Consumer {
     /// Begins a consumer of a Redis. `rediss://` for TLS.
-    pub fn builder(redis_url: impl Into<String>) -> Builder {
-        Builder::new(redis_url.into())
+    pub fn builder(redis_url: impl Into<String>) -> ConsumerBuilder {
+        ConsumerBuilder::new(redis_url.into())
     }
 
-    fn new(settings: Builder, work: Arc<dyn Work>) -> Result<Self, ConsumerError> {
+    fn new(settings: ConsumerBuilder, work: Arc<dyn Work>) -> Result<Self, ConsumerError> {
         let client = stream::client(&settings.redis_url, settings.redis_ca.as_deref())?;
         let mut consumer = Self {
             client,
@@ -200,6 +202,7 @@ impl Consumer {
             reading: BTreeSet::new(),
             line: Line::default(),
             running: JoinSet::new(),
+            notices: JoinSet::new(),
             attempts: vec![],
             done: vec![],
             letters: VecDeque::new(),
@@ -253,11 +256,11 @@ impl Consumer {
         Ok(())
     }
 
-    /// One turn, for tests: reads what is there, and lets everything end that may begin now.
-    pub async fn tick(&mut self) -> Result<Turn, ConsumerError> {
+    /// One turn, for tests: reads what is there, begins what may begin, and waits until that has ended.
+    pub async fn tick(&mut self) -> Result<Tick, ConsumerError> {
         self.settled_count = 0;
         if self.away.holds(Instant::now()) {
-            return Ok(Turn::Paused);
+            return Ok(Tick::Paused);
         }
         let turn = async {
             self.turn(false).await?;
@@ -276,13 +279,13 @@ impl Consumer {
             Ok(()) => self.back(),
             Err(trouble) => {
                 self.lose(trouble)?;
-                return Ok(Turn::Paused);
+                return Ok(Tick::Paused);
             }
         }
         Ok(match self.settled_count {
-            0 if self.pause.holds(Instant::now()) => Turn::Paused,
-            0 => Turn::Idle,
-            settled => Turn::Settled(settled),
+            0 if self.pause.holds(Instant::now()) => Tick::Paused,
+            0 => Tick::Idle,
+            settled => Tick::Settled(settled),
         })
     }
 
@@ -322,6 +325,7 @@ impl Consumer {
                     self.finish(finished);
                 }
             }
+            Some(_) = self.notices.join_next(), if !self.notices.is_empty() => {}
             () = tokio::time::sleep(until) => {}
         }
     }
@@ -372,7 +376,7 @@ impl Consumer {
     }
 
     fn add_lanes(&mut self, stream: &Arc<str>) {
-        for lane in [stream.clone(), format!("{stream}:{}:replay", self.group).into()] {
+        for lane in [stream.clone(), crate::keys::replay(stream, &self.group).into()] {
             let new = Lane {
                 stream: stream.clone(),
                 cursor: "0-0".to_owned(),
@@ -393,7 +397,7 @@ impl Consumer {
     fn stream_of(&self, lane: &str) -> Arc<str> {
         match self.lanes.get(lane) {
             Some(lane) => lane.stream.clone(),
-            None => lane.strip_suffix(&format!(":{}:replay", self.group)).unwrap_or(lane).into(),
+            None => crate::keys::stream_of(lane, &self.group).into(),
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 
 use super::line::{Failed, Place};
 use super::stats::rfc3339;
-use super::stream::{Names, Stream, Trouble};
+use super::stream::{Begun, Names, Stream, Trouble};
 use super::work::Finished;
 use super::{Consumer, PAUSE_MAX, PAUSE_MIN};
 use crate::retry::Outcome;
@@ -26,6 +26,7 @@ const ENTRIES_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Letter {
     place: Place,
+    reason: String,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -45,12 +46,6 @@ impl Consumer {
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         let Finished { places, result, took } = finished;
-        if places.is_empty() {
-            if let Err(failure) = result {
-                tracing::warn!(group = %self.group, reason = failure.reason(), "the handler could not take in what is settled");
-            }
-            return;
-        }
         if !matches!(result, Err(Failure::Outage(_)))
             && let Some(after) = self.pause.end()
         {
@@ -81,23 +76,18 @@ impl Consumer {
     fn split(&mut self, places: &[Place], failure: Failure) {
         if let Failure::Outage(reason) = &failure {
             self.pause_for(reason);
+            places.iter().for_each(|place| self.line.again(place));
+        } else {
+            self.line.halve(places);
         }
-        for place in places {
-            if let Some(held) = self.line.get_mut(place) {
-                if !matches!(failure, Failure::Outage(_)) {
-                    held.together_max = places.len().div_ceil(2).min(held.together_max);
-                }
-                self.line.again(place);
-                // Batches begin without being counted one by one only once.
-                self.uncount.push(place.clone());
-            }
-        }
+        // What begins again is no first attempt, so its count is written down.
+        self.uncount.extend(places.iter().cloned());
     }
 
     /// Decides what becomes of an entry whose attempt failed.
     pub(super) fn fail(&mut self, place: &Place, failure: Failure, attempt: u32) {
         let now = Instant::now();
-        let outcome = self.settings.retry.decide(attempt, Err(failure), chance());
+        let outcome = self.settings.retry.decide(attempt, failure, chance());
         let me = self.me.clone();
         let Some(held) = self.line.get_mut(place) else { return };
         let failed = |error: &str| Failed {
@@ -106,7 +96,6 @@ impl Consumer {
             error: error.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect(),
         };
         match outcome {
-            Outcome::Done => unreachable!("a failure is never done"),
             Outcome::Pause { reason } => {
                 held.outages += 1;
                 let wait = PAUSE_MIN.saturating_mul(1 << held.outages.min(10)).min(PAUSE_MAX);
@@ -153,20 +142,21 @@ impl Consumer {
         let held = self.line.get(place).expect("it is held until it is buried");
         let at = |failed: Option<&Failed>| failed.map(|failed| failed.at.clone()).unwrap_or_default();
         let stream = self.stream_of(&place.0);
+        let reason: String = reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect();
         let fields = vec![
             ("dead:stream", stream.to_string()),
             ("dead:lane", place.0.to_string()),
             ("dead:group", self.group.to_string()),
             ("dead:entry", place.1.to_string()),
             ("dead:attempts", held.attempts.to_string()),
-            ("dead:reason", reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect()),
+            ("dead:reason", reason.clone()),
             ("dead:failures", serde_json::to_string(&held.failures).unwrap_or_default()),
             ("dead:first_failed_at", at(held.failures.first())),
             ("dead:last_failed_at", at(held.failures.last())),
             ("dead:consumer", self.me.clone()),
             ("dead:handler", self.settings.version.clone()),
         ];
-        Letter { place: place.clone(), fields }
+        Letter { place: place.clone(), reason, fields }
     }
 
     /// Tells Redis everything that has ended.
@@ -216,7 +206,12 @@ impl Consumer {
             }
         }
         for (lane, attempts) in by_lane {
-            self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+            let kept = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+            for ((number, _), kept) in attempts.into_iter().zip(kept) {
+                if matches!(kept, Begun::Deleted) {
+                    self.is_deleted(&(lane.clone(), number));
+                }
+            }
         }
         self.uncount.clear();
         Ok(())
@@ -244,8 +239,8 @@ impl Consumer {
             if buried {
                 self.settled_count += 1;
                 self.stats_of(&place.0).0.buried += 1;
-                let reason = &letter.fields[5].1;
-                tracing::error!(stream = %place.0, group = %self.group, number = %place.1, reason, "a dead letter");
+                tracing::error!(stream = %place.0, group = %self.group, number = %place.1, reason = letter.reason,
+                    "an event was set aside among the dead letters, until somebody replays or drops it");
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ pub struct Stats {
     pub processed: u64,
     /// Attempts that failed.
     pub failed: u64,
-    /// Events that are or were to be tried again.
+    /// Failed attempts after which the event was to be tried again.
     pub retried: u64,
     /// Events that were set aside.
     pub buried: u64,

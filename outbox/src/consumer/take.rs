@@ -11,6 +11,7 @@ use super::line::{Held, Place};
 use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
 use super::{Consumer, Lane};
+use crate::retry::Inherited;
 use crate::{Entry, Envelope, Failure};
 
 /// A read that should end is asked again so often.
@@ -117,22 +118,20 @@ impl Consumer {
         if self.line.get(&place).is_some() || (!fresh && self.done.iter().any(|(done, _)| *done == place)) {
             return;
         }
-        let attempts_max = self.settings.retry.attempts_max.get();
+        let inherited = self.settings.retry.inherit(attempts);
         let failures = entry.tries.and_then(|tries| serde_json::from_str(&tries).ok()).unwrap_or_default();
         let envelope = entry.envelope.map(|envelope| envelope.unwrap_replay().0);
         let held = |envelope: Option<Envelope>| Held {
             fresh,
             failures,
-            // Whoever may have killed a process is begun alone, so that it is buried alone.
-            alone: attempts >= 2 || (attempts > 0 && attempts + 1 >= attempts_max),
+            alone: inherited == Inherited::Alone,
             ..Held::new(envelope, attempts)
         };
         match envelope {
             Ok(envelope) => {
                 self.event_bytes = (self.event_bytes * 15 + envelope.bytes()) / 16;
                 self.line.add(place.clone(), held(Some(envelope)));
-                if attempts >= attempts_max.max(2) {
-                    let reason = format!("the consumer ended during attempt {attempts}");
+                if let Inherited::Bury { reason } = inherited {
                     self.fail(&place, Failure::Reject(reason), attempts);
                 }
             }

@@ -1,5 +1,6 @@
 //! Calling handlers, so that neither their time nor their panics are ours.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -49,7 +50,7 @@ impl<H: BatchHandler> Work for Together<H> {
 /// What came of an attempt.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// The entries that were handled together; none: the handler was told what is settled.
+    /// The entries that were handled together.
     pub(crate) places: Vec<Place>,
     pub(crate) result: Result<(), Failure>,
     pub(crate) took: Duration,
@@ -67,20 +68,25 @@ pub(crate) async fn attempt(
     Finished { places, result, took: begun.elapsed() }
 }
 
-/// Tells the handler what is settled.
-pub(crate) async fn tell_settled(work: std::sync::Arc<dyn Work>, upto: Settled, limit: Duration) -> Finished {
-    let result = survive(async { work.settled(&upto).await }, limit).await;
-    Finished { places: vec![], result, took: Duration::ZERO }
+/// Tells the handler what is settled. If it cannot take that in, it is told more another time.
+pub(crate) async fn tell_settled(work: std::sync::Arc<dyn Work>, upto: Settled, limit: Duration) {
+    if let Err(failure) = survive(async { work.settled(&upto).await }, limit).await {
+        tracing::warn!(stream = %upto.lane, group = %upto.group, reason = failure.reason(),
+            "the handler could not take in what is settled");
+    }
+}
+
+/// A panic is a failure like others.
+pub(crate) fn panicked(panic: &dyn Any) -> Failure {
+    let words = panic.downcast_ref::<&str>().copied();
+    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    Failure::Retry(format!("the handler panicked: {words}"))
 }
 
 async fn survive(answer: impl Future<Output = Result<(), Failure>>, limit: Duration) -> Result<(), Failure> {
     match tokio::time::timeout(limit, AssertUnwindSafe(answer).catch_unwind()).await {
         Ok(Ok(result)) => result,
-        Ok(Err(panic)) => {
-            let words = panic.downcast_ref::<&str>().map(|words| (*words).to_owned());
-            let words = words.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            Err(Failure::Retry(format!("the handler panicked: {words}")))
-        }
+        Ok(Err(panic)) => Err(panicked(&*panic)),
         Err(_) => Err(Failure::Retry(format!("the handler took longer than {limit:?}"))),
     }
 }

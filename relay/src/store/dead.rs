@@ -134,6 +134,13 @@ pub(crate) async fn list(
     rows.iter().map(DeadLetter::from_row).collect()
 }
 
+/// What a replay would do.
+pub(crate) async fn replayable(db: &mut PgConnection, filter: &Filter) -> Result<Replayed> {
+    let all = count(db, filter).await?;
+    let (no_events, looping) = left(db, filter).await?;
+    Ok(Replayed { replayed: all - no_events - looping, no_events, looping })
+}
+
 pub(crate) async fn count(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
     let statement = format!("select count(*) from {LETTERS} where {}", meant("id", "group_name"));
     number(db, bound(statement, filter)).await
@@ -155,14 +162,20 @@ pub(crate) async fn replay(
             break;
         }
     }
+    (all.no_events, all.looping) = left(db, filter).await?;
+    Ok(all)
+}
+
+/// How many letters no replay touches: those that are no events, and those that came back too often.
+async fn left(db: &mut PgConnection, filter: &Filter) -> Result<(i64, i64)> {
     let left = |condition: &str| {
         let statement =
             format!("select count(*) from outbox_dead_letter where {condition} and {}", meant_of_groups());
         bound(statement, filter)
     };
-    all.no_events = number(db, left("not replayable")).await?;
-    all.looping = number(db, left(&format!("replayable and replays >= {REPLAYS_MAX} and $1 = '{{}}'"))).await?;
-    Ok(all)
+    let no_events = number(db, left("not replayable")).await?;
+    let looping = number(db, left(&format!("replayable and replays >= {REPLAYS_MAX} and $1 = '{{}}'"))).await?;
+    Ok((no_events, looping))
 }
 
 /// What could not be sent is due now, all at the same time so that it keeps its order, and with fresh attempts: the relay

@@ -17,7 +17,7 @@ use redis::{Cmd, Pipeline, Value, cmd};
 pub(crate) use self::connect::{Client, client};
 pub(crate) use self::replies::{Begun, Delivered, Found, Kept};
 use self::replies::{read_envelope, read_found, read_streams};
-use crate::EntryId;
+use crate::{EntryId, keys};
 
 /// Entries that were given back are pending for this name, which nobody bears.
 pub(crate) const NOBODY: &str = "outbox:nobody";
@@ -62,34 +62,31 @@ pub(crate) struct Names<'a> {
 
 impl Names<'_> {
     pub(crate) fn dead(&self) -> String {
-        format!("{}:{}:dead", self.stream, self.group)
+        keys::dead(self.stream, self.group)
     }
 
     fn tries(&self) -> String {
-        format!("{}:{}:tries", self.lane, self.group)
+        keys::tries(self.lane, self.group)
     }
 
     fn stats(&self) -> String {
-        format!("{}:{}:stats", self.stream, self.group)
+        keys::stats(self.stream, self.group)
     }
 
-    /// Who may read this partition.
     pub(crate) fn holder(&self) -> String {
-        format!("{}:{}:holder", self.stream, self.group)
+        keys::holder(self.stream, self.group)
     }
 
-    /// Whose connection reads this partition.
     fn reader(&self) -> String {
-        format!("{}:{}:reader", self.stream, self.group)
+        keys::reader(self.stream, self.group)
     }
 
-    /// Who shares the partitions; kept beside the first one.
     fn register(&self) -> String {
-        format!("{}:{}:consumers", self.stream, self.group)
+        keys::consumers(self.stream, self.group)
     }
 
     fn settled(&self) -> String {
-        format!("{}:settled", self.lane)
+        keys::settled(self.lane)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use outbox::{BatchHandler, Builder, Consumer, Entry, Failure, Handler, inbox};
+use outbox::{BatchHandler, Consumer, ConsumerBuilder, Entry, Failure, Handler, inbox};
 use redis::{Cmd, Pipeline};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -87,7 +87,7 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
     })
 }
 
-fn builder(ground: &Ground) -> Builder {
+fn builder(ground: &Ground) -> ConsumerBuilder {
     Consumer::builder(ground.redis.url()).stream(STREAM).group(GROUP)
 }
 
@@ -107,7 +107,7 @@ impl Done {
 }
 
 /// Events a second that a consumer handles and settles.
-async fn consume(ground: &Ground, events: usize, of: impl FnOnce(Done) -> Builder) -> Result<f64> {
+async fn consume(ground: &Ground, events: usize, of: impl FnOnce(Done) -> ConsumerBuilder) -> Result<f64> {
     let done = Done { left: Arc::new(AtomicUsize::new(events)), all: Arc::new(Notify::new()) };
     let consumer = of(done.clone()).build()?;
     let began = Instant::now();

@@ -1,0 +1,98 @@
+//! The rights in Redis that the documentation lists are enough, and are what is really needed: users with these and no others.
+
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use outbox::{Consumer, Entry, Failure, RetryPolicy};
+use outbox_tests::{Child, Doing, Stage, eventually, until_settled};
+
+/// Every right in the row of that name: words in backticks that begin with a plus.
+fn documented(who: &str) -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let page = std::fs::read_to_string(page).expect("readable");
+    let row = page.lines().find(|line| line.starts_with(&format!("| {who} |"))).expect("the row is there");
+    let code = row.split('`').skip(1).step_by(2);
+    let rights: Vec<_> = code.flat_map(str::split_whitespace).filter(|word| word.starts_with('+')).collect();
+    assert!(rights.len() > 10, "{row}");
+    rights.into_iter().map(str::to_owned).collect()
+}
+
+/// Makes a user who may do that, and returns the URL with which to come as that user.
+async fn user(stage: &Stage, name: &str, rights: &[String]) -> String {
+    let mut words = vec!["ACL", "SETUSER", name, "on", ">secret", "resetkeys", "~s*", "resetchannels", "-@all"];
+    words.extend(rights.iter().map(String::as_str));
+    stage.redis.command(&words).await;
+    stage.redis.url().replace("redis://", &format!("redis://{name}:secret@"))
+}
+
+#[tokio::test]
+async fn a_relay_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
+    let stage = Stage::set().await;
+    let url = user(&stage, "relay", &documented("the relay in Redis")).await;
+    let mut command = stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000"]);
+    command.env("REDIS_URL", url);
+    let relay = Child::spawn(command);
+    let arrived = async |count: usize| {
+        eventually(&format!("{count} entries"), async || stage.length("s").await == count).await;
+    };
+    stage.enqueue("s", "a").await;
+    arrived(1).await;
+    // Held, fenced, released; a notice; a group, its letters, its loss.
+    stage.sql("select outbox_enqueue('s', 't', '1', id => 'due', due_at => now())").await;
+    stage.sql("select outbox_enqueue('s', 't', to_json(repeat('x', 2000)), id => 'large')").await;
+    arrived(2).await;
+    eventually("the notice", async || stage.length("s:dead").await == 1).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    stage.redis.command(&["XADD", "s:g:dead", "*", "some", "thing"]).await;
+    eventually("the letter", async || stage.ask::<i64>("select count(*) from outbox_dead_letter").await == 1).await;
+    stage.redis.command(&["FLUSHALL"]).await;
+    arrived(2).await;
+    stage.redis.command(&["XREADGROUP", "GROUP", "g", "me", "COUNT", "10", "STREAMS", "s", ">"]).await;
+    let numbers: Vec<String> = stage.entries("s").await.iter().map(|(number, _)| number.to_string()).collect();
+    for number in &numbers {
+        stage.redis.command(&["XACK", "s", "g", number]).await;
+    }
+    arrived(1).await;
+    stage.redis.command(&["XDEL", "s", &numbers[1]]).await;
+    stage.enqueue("s", "b").await;
+    arrived(1).await;
+    assert!(!relay.log().contains("NOPERM"), "{}", relay.log());
+}
+
+#[tokio::test]
+async fn a_consumer_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
+    let stage = Stage::set().await;
+    let url = user(&stage, "consumer", &documented("a consumer in Redis")).await;
+    let mut relay = stage.relay(&[]).await;
+    let lane = outbox::partition("s", 2, "k");
+    for (stream, id) in [("s", "good"), ("s", "bad"), (&lane, "fine"), (&lane, "bad-too")] {
+        let statement = format!("select outbox_enqueue('{stream}', 't', '1', id => '{id}', key => 'k')");
+        stage.sql(&statement).await;
+    }
+    stage.until_entries(&mut relay, "s", 2).await;
+    stage.until_entries(&mut relay, &lane, 2).await;
+    let handler = || {
+        Doing(
+            |entry: Entry| async move { if entry.id.starts_with("bad") { Err(Failure::retry("bad")) } else { Ok(()) } },
+        )
+    };
+    let retry = RetryPolicy {
+        attempts_max: NonZeroU32::new(2).expect("two"),
+        delay_min: std::time::Duration::from_millis(1),
+        ..RetryPolicy::default()
+    };
+    for consumer in [
+        Consumer::builder(&url).stream("s").group("g").handler(handler()).retry(retry),
+        Consumer::builder(&url).partitions("s", 2).group("g").handler(handler()).retry(retry),
+    ] {
+        let mut consumer = consumer.build().expect("valid");
+        until_settled(&mut consumer, 2).await;
+        // Stopping is work, too.
+        consumer.run(async {}).await.expect("it may");
+    }
+    for stream in ["s", &lane] {
+        assert_eq!(stage.length(&format!("{stream}:g:dead")).await, 1);
+        let left = stage.redis.command(&["XINFO", "CONSUMERS", stream, "g"]).await;
+        assert_eq!(left, redis::Value::Array(vec![]), "it has left");
+    }
+}
