@@ -1,5 +1,8 @@
 -- What happens to events after Redis has them: what groups set aside, what consumers do, and how far behind they are.
 
+-- What belongs to a stream in Redis has names of its own.
+alter domain outbox_stream_name add constraint outbox_stream_no_position check (value not like '%:settled') not valid;
+
 -- Dead letters of groups: events that a group's handler could not make take effect. Those that could not even be sent lie
 -- in the outbox itself. A row stays for a while after it was replayed or dropped: a Redis that comes back as it was before
 -- may bring the letter again.
@@ -9,6 +12,7 @@ create table outbox_dead_letter (
     group_name      text collate "C" not null,
     lane            text collate "C" not null,     -- where it was read: the stream, or the group's lane for replays
     entry           text             not null,     -- under which number
+    origin          text             not null default '',  -- its number in the stream, if it was replayed since
     id              text collate "C",              -- null: it is no event, and what it is stands in fields
     type            text,
     key             text,

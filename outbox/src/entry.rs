@@ -16,19 +16,21 @@ pub struct Entry {
     pub group: Arc<str>,
     /// The number under which it was read.
     pub number: EntryId,
-    /// Which try this is, from 1.
+    /// Which attempt this is, from 1.
     pub attempt: u32,
     /// The event.
     pub envelope: Envelope,
     /// Where it was read: its stream, or the lane on which the group's dead letters are replayed.
     pub(crate) lane: Arc<str>,
+    /// Of one that is replayed: its number in the stream.
+    pub(crate) origin: Option<EntryId>,
 }
 
 impl Entry {
     /// An entry of a stream, for tests of handlers and of effects.
     pub fn new(stream: &str, group: &str, number: EntryId, envelope: Envelope) -> Self {
         let stream: Arc<str> = stream.into();
-        Self { lane: stream.clone(), stream, group: group.into(), number, attempt: 1, envelope }
+        Self { lane: stream.clone(), stream, group: group.into(), number, attempt: 1, envelope, origin: None }
     }
 }
 

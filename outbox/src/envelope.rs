@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 const REPLAYED_ID: &str = "outbox-id";
 const REPLAYED_TIME: &str = "outbox-time";
 const REPLAYS: &str = "outbox-replays";
+const REPLAYED_ENTRY: &str = "outbox-entry";
 
 /// The number of an entry: `1-42` is row 42 in generation 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,15 @@ impl FromStr for EntryId {
         };
         parse().ok_or_else(|| Malformed(format!("{text:?} is not the number of an entry")))
     }
+}
+
+/// What an event was before it was replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replay {
+    /// How often it has been replayed.
+    pub count: u32,
+    /// Its number in its stream.
+    pub origin: Option<EntryId>,
 }
 
 /// An event in transit.
@@ -103,23 +113,22 @@ impl Envelope {
     }
 
     /// An event that is replayed for one group travels as a new row, whose headers say what it was. This makes it what it
-    /// was, and says how often it has been replayed: 0 for an event that never was.
-    pub fn unwrap_replay(mut self) -> (Self, u32) {
-        // Nearly no event was, and reading headers costs something.
-        if !self.headers.as_ref().is_some_and(|headers| headers.contains(REPLAYED_ID)) {
-            return (self, 0);
-        }
-        let Some(id) = self.header(REPLAYED_ID) else { return (self, 0) };
+    /// was. None: it never was another one.
+    pub fn unwrap_replay(mut self) -> (Self, Option<Replay>) {
+        let Some(id) = self.header(REPLAYED_ID) else { return (self, None) };
         self.id = id;
         if let Some(time) = self.header(REPLAYED_TIME).and_then(|time| time.parse::<Timestamp>().ok()) {
             self.time = time.into();
         }
-        let replays = self.header(REPLAYS).and_then(|replays| replays.parse().ok()).unwrap_or(1);
+        let replay = Replay {
+            count: self.header(REPLAYS).and_then(|replays| replays.parse().ok()).unwrap_or(1),
+            origin: self.header(REPLAYED_ENTRY).and_then(|entry| entry.parse().ok()),
+        };
         let headers = self.headers.as_deref().and_then(|headers| serde_json::from_str(headers).ok());
         let mut headers: serde_json::Map<String, serde_json::Value> = headers.unwrap_or_default();
-        headers.retain(|name, _| ![REPLAYED_ID, REPLAYED_TIME, REPLAYS].contains(&name.as_str()));
+        headers.retain(|name, _| ![REPLAYED_ID, REPLAYED_TIME, REPLAYS, REPLAYED_ENTRY].contains(&name.as_str()));
         self.headers = (!headers.is_empty()).then(|| serde_json::Value::from(headers).to_string());
-        (self, replays)
+        (self, Some(replay))
     }
 
     /// Bytes of everything that travels, the stream's name and Redis's own overhead left out.
@@ -233,14 +242,15 @@ mod tests {
 
     #[test]
     fn what_is_replayed_becomes_what_it_was() {
-        let headers =
-            r#"{"a": "b", "outbox-id": "0192-a", "outbox-replays": 2, "outbox-time": "1970-01-01T00:00:01Z"}"#;
+        let headers = r#"{"a": "b", "outbox-id": "0192-a", "outbox-replays": "2", "outbox-entry": "1-7",
+                          "outbox-time": "1970-01-01T00:00:01Z"}"#;
         let replayed = Envelope { id: "new".into(), headers: Some(headers.into()), ..full() };
-        let (was, replays) = replayed.unwrap_replay();
-        assert_eq!((was.id.as_str(), replays), ("0192-a", 2));
+        let (was, replay) = replayed.unwrap_replay();
+        let origin = Some(EntryId { generation: 1, seq: 7 });
+        assert_eq!((was.id.as_str(), replay), ("0192-a", Some(Replay { count: 2, origin })));
         assert_eq!(was.time, UNIX_EPOCH + Duration::from_secs(1));
         assert_eq!(was.headers.as_deref(), Some(r#"{"a":"b"}"#));
-        assert_eq!(full().unwrap_replay(), (full(), 0));
+        assert_eq!(full().unwrap_replay(), (full(), None));
     }
 
     #[test]

@@ -132,12 +132,17 @@ impl Draft {
         #[cfg(feature = "trace")]
         crate::trace::write_to(&mut self.headers);
 
+        if let Some(name) = self.headers.keys().find(|name| name.starts_with("outbox-")) {
+            return Err(Error::invalid("headers", format!("holds {name:?}: names that begin with outbox- are ours")));
+        }
         let headers = serde_json::to_string(&self.headers).expect("a map of strings is always JSON");
         json::check_valid(&headers).map_err(|why| Error::invalid("headers", why))?;
         let id = self.id.unwrap_or_else(|| Uuid::now_v7().to_string());
         check_name("stream", &self.stream, NAME_BYTES_MAX)?;
-        if self.stream.ends_with(":dead") {
-            return Err(Error::invalid("stream", "ends with :dead, where notices of dead letters go"));
+        for (end, what) in [(":dead", "notices of dead letters go"), (":settled", "positions of groups are kept")] {
+            if self.stream.ends_with(end) {
+                return Err(Error::invalid("stream", format!("ends with {end}, where {what}")));
+            }
         }
         check_name("type", &self.r#type, NAME_BYTES_MAX)?;
         check_name("id", &id, NAME_BYTES_MAX)?;

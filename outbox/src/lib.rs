@@ -88,7 +88,7 @@ mod trace;
 #[cfg(feature = "consumer")]
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerError, Stats, Tick};
 pub use entry::{Entry, Settled};
-pub use envelope::{EntryId, Envelope, Malformed};
+pub use envelope::{EntryId, Envelope, Malformed, Replay};
 pub use error::{Error, Result};
 pub use event::{Draft, EVENT_BYTES_MAX, Event};
 pub use handler::{BatchHandler, Failure, Handler};

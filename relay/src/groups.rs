@@ -5,6 +5,7 @@ use redis::{Value, pipe};
 
 use crate::append::Appender;
 use crate::fault::Outage;
+use crate::letters::NAME_BYTES_MAX;
 use crate::replies::{field, text};
 use crate::wires::To;
 
@@ -28,12 +29,18 @@ impl Appender {
                 pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
             })
             .await?;
+        self.unnamed.clear();
         let (mut groups, mut answered) = (vec![], vec![]);
         for (stream, reply) in streams.iter().zip(&replies) {
             if let Value::Array(found) = reply {
-                // A name that Postgres cannot store is nobody's name to keep.
-                let groups_found = found.iter().filter_map(|group| read_group(stream, group));
-                groups.extend(groups_found.filter(|group| !group.name.contains('\0')));
+                let read = found.iter().map(|group| read_group(stream, group));
+                for group in read {
+                    match group {
+                        Some(group) => groups.push(group),
+                        // A name that Postgres cannot keep. Nothing that it needs may go.
+                        None => _ = self.unnamed.insert(stream.clone()),
+                    }
+                }
                 answered.push(stream.clone());
             }
         }
@@ -71,6 +78,11 @@ impl Appender {
     }
 }
 
+/// Whether Postgres can keep a name: text without NUL, short enough for an index.
+pub(crate) fn can_be_kept(name: &str) -> bool {
+    !name.contains('\0') && name.len() <= NAME_BYTES_MAX
+}
+
 fn read_group(stream: &str, group: &Value) -> Option<Group> {
     let number = |name| match field(group, name) {
         Some(Value::Int(number)) => u64::try_from(*number).unwrap_or_default(),
@@ -79,7 +91,7 @@ fn read_group(stream: &str, group: &Value) -> Option<Group> {
     let delivered = field(group, "last-delivered-id").and_then(text)?.parse().ok()?;
     Some(Group {
         stream: stream.to_owned(),
-        name: field(group, "name").and_then(text)?.to_owned(),
+        name: field(group, "name").and_then(text).filter(|name| can_be_kept(name))?.to_owned(),
         delivered,
         settled: delivered,
         pending: number("pending"),

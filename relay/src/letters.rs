@@ -10,8 +10,8 @@ use crate::fault::Outage;
 use crate::groups::Group;
 use crate::wires::To;
 
-/// So many are fetched of each group at once.
-pub(crate) const LETTERS_MAX: usize = 200;
+/// So many are fetched of each group at once: few, since each may be a megabyte.
+pub(crate) const LETTERS_MAX: usize = 16;
 
 /// A dead letter of a group.
 #[derive(Debug, Serialize)]
@@ -20,6 +20,8 @@ pub(crate) struct Letter {
     pub(crate) group_name: String,
     lane: String,
     entry: String,
+    /// Its number in its stream, where it was read first.
+    origin: String,
     id: Option<String>,
     r#type: Option<String>,
     key: Option<String>,
@@ -41,6 +43,9 @@ pub(crate) struct Letter {
     #[serde(skip)]
     at: String,
 }
+
+/// Names of ours are no longer; others are nobody's to keep.
+pub(crate) const NAME_BYTES_MAX: usize = 400;
 
 /// Where a group's dead letters are left.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,17 +104,26 @@ fn read_letter(tray: &Tray, entry: &Value) -> Option<Letter> {
     let about = |name: &str| about.iter().find(|(field, _)| field[5..] == *name).map(|(_, value)| value.clone());
     let time = |name: &str| storable_time(&about(name)?);
 
+    let (lane, entry) =
+        (about("lane").unwrap_or_else(|| tray.stream.clone()), about("entry").unwrap_or_else(|| at.clone()));
     let event = Envelope::from_fields(original.iter().map(|(name, value)| (name.as_str(), value.as_str()))).ok();
-    let (event, replays) = match event.map(Envelope::unwrap_replay) {
-        Some((event, replays)) => (Some(event), replays),
-        None => (None, 0),
+    // Names that Postgres cannot index make it none of ours.
+    let event = event.filter(|event| event.id.len() <= NAME_BYTES_MAX && event.r#type.len() <= NAME_BYTES_MAX);
+    let (event, replay) = match event {
+        Some(event) if keys::stream_of(&lane, &tray.group) != lane => {
+            let (event, replay) = event.unwrap_replay();
+            (Some(event), replay)
+        }
+        event => (event, None),
     };
+    let origin = replay.and_then(|replay| replay.origin).map_or_else(|| entry.clone(), |origin| origin.to_string());
     let of_event = |part: fn(&Envelope) -> String| event.as_ref().map(part);
     Some(Letter {
         stream: tray.stream.clone(),
         group_name: tray.group.clone(),
-        lane: about("lane").unwrap_or_else(|| tray.stream.clone()),
-        entry: about("entry").unwrap_or_else(|| at.clone()),
+        lane: short(lane),
+        entry: short(entry),
+        origin: short(origin),
         id: of_event(|event| event.id.clone()),
         r#type: of_event(|event| event.r#type.clone()),
         key: event.as_ref().and_then(|event| event.key.clone()),
@@ -131,7 +145,7 @@ fn read_letter(tray: &Tray, entry: &Value) -> Option<Letter> {
         last_failed_at: time("last_failed_at"),
         consumer: about("consumer").unwrap_or_default(),
         handler: about("handler").unwrap_or_default(),
-        replays: i32::try_from(replays).unwrap_or(i32::MAX),
+        replays: replay.map_or(0, |replay| i32::try_from(replay.count).unwrap_or(i32::MAX)),
         at,
     })
 }
@@ -144,7 +158,15 @@ fn can_be_written(tray: &Tray, event: &Envelope) -> bool {
     if let Some(key) = &event.key {
         draft = draft.key(key);
     }
-    draft.raw_json(event.data.clone()).is_ok()
+    let headers = event.headers.as_deref().unwrap_or("{}");
+    let flat = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(headers).is_ok();
+    flat && draft.raw_json(event.data.clone()).is_ok()
+}
+
+/// What an index of Postgres takes in any case.
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(NAME_BYTES_MAX));
+    text
 }
 
 /// Text that Postgres can store, whatever it was.

@@ -144,7 +144,8 @@ impl Relay {
         let old = store::old_enough(&mut self.db, self.config.trim_after).await?;
         let old: HashMap<String, (Seq, Option<Seq>)> =
             old.into_iter().map(|(stream, seq, undecided)| (stream, (seq, undecided))).collect();
-        for (stream, settled) in settled_by_all(groups) {
+        let unnamed = self.redis.met().unnamed.clone();
+        for (stream, settled) in settled_by_all(groups).into_iter().filter(|(stream, _)| !unnamed.contains(*stream)) {
             let Some(lane) = self.lanes.get(stream) else { continue };
             let Some((old, undecided)) = old.get(stream) else { continue };
             let old = if short { lane.top } else { *old };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::append::Appender;
 use crate::fault::Outage;
+use crate::groups::can_be_kept;
 use crate::letters::{Tray, storable_time};
 use crate::replies::text;
 use crate::wires::To;
@@ -66,7 +67,7 @@ fn read_tallies(tray: &Tray, reply: &Value) -> Vec<Tally> {
         _ => vec![],
     };
     let tally = |(name, value): (&Value, &Value)| {
-        let (consumer, told) = (text(name)?.replace('\0', ""), text(value)?);
+        let (consumer, told) = (text(name).filter(|name| can_be_kept(name))?.to_owned(), text(value)?);
         let mut tally: Tally = serde_json::from_str(told).ok()?;
         tally.last_active_at = tally.last_active_at.and_then(|at| storable_time(&at));
         Some(Tally { stream: tray.stream.clone(), group_name: tray.group.clone(), consumer, ..tally })

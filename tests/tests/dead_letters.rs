@@ -178,3 +178,127 @@ async fn what_consumers_do_is_told_in_postgres() {
     assert!(status.contains(&consumer) && status.contains("ms"), "{status}");
     assert_eq!(stage.ask::<i64>("select messages_processed from stream_processing_metrics").await, 2);
 }
+
+#[tokio::test]
+async fn what_was_replayed_does_not_take_effect_again_where_it_was_buried() {
+    let stage = Stage::set().await;
+    let effects = outbox_tests::Effects::on(&stage).await;
+    let mut relay = stage.relay(&[]).await;
+    for id in ["slow", "bad"] {
+        stage.enqueue("s", id).await;
+    }
+    stage.until_entries(&mut relay, "s", 2).await;
+    // The first event keeps the group's position where it is; the second is set aside, mended, replayed and settled.
+    let (mended, done) = (Arc::new(AtomicBool::new(false)), effects.clone());
+    let fate = mended.clone();
+    let handler = Doing(move |entry: Entry| {
+        let (effects, mended) = (done.clone(), fate.load(Relaxed));
+        async move {
+            match entry.id.as_str() {
+                "slow" if !mended => Err(outbox::Failure::retry("not yet")),
+                "bad" if !mended => Err(outbox::Failure::reject("it is bad")),
+                _ => effects.write(&entry).await.map(drop),
+            }
+        }
+    });
+    let attempts = NonZeroU32::new(1_000_000).expect("many");
+    let mut group = consumer(&stage, "s", "g").attempts_max(attempts).handler(handler).build().expect("valid");
+    until_settled(&mut group, 1).await;
+    until_letters(&stage, &mut relay, 1).await;
+    let slow_waits = async || stage.ask::<i64>("select settled_seq from outbox_group where stream = 's'").await == 0;
+    assert!(slow_waits().await);
+    drop(group);
+    assert_eq!(verb(&stage, &["dead", "replay", "bad"]).await, "0: 1 dead letter sent again\n");
+    stage.until_entries(&mut relay, "s:g:replay", 1).await;
+    mended.store(true, Relaxed);
+    let only_replays = Doing({
+        let effects = effects.clone();
+        move |entry: Entry| {
+            let effects = effects.clone();
+            async move {
+                if entry.id == "slow" {
+                    Err(outbox::Failure::outage("later"))
+                } else {
+                    effects.write(&entry).await.map(drop)
+                }
+            }
+        }
+    });
+    let mut group = consumer(&stage, "s", "g").handler(only_replays).build().expect("valid");
+    eventually("the replay to take effect", async || {
+        let _ = group.tick().await.expect("usable");
+        effects.of("g").await == ["bad"]
+    })
+    .await;
+    // Its lane is settled for good, and the inbox is told so.
+    eventually("the lane's position to be written down", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage
+            .ask::<bool>("select exists (select from outbox_group where stream = 's:g:replay' and settled_seq > 0)")
+            .await
+    })
+    .await;
+    let lane: i64 = stage.ask("select settled_seq from outbox_group where stream = 's:g:replay'").await;
+    let upto = outbox::Settled::new("s:g:replay", "g", format!("1-{lane}").parse().expect("a number"));
+    outbox::inbox::prune(&mut stage.pool.acquire().await.expect("there"), &upto).await.expect("pruned");
+    drop(group);
+
+    // Redis loses everything: the stream comes back from before the letter.
+    assert!(slow_waits().await);
+    stage.redis.command(&["FLUSHALL"]).await;
+    let all = Doing({
+        let effects = effects.clone();
+        move |entry: Entry| {
+            let effects = effects.clone();
+            async move { effects.write(&entry).await.map(drop) }
+        }
+    });
+    let mut group = consumer(&stage, "s", "g").handler(all).build().expect("valid");
+    eventually("the slow one to take effect", async || {
+        relay.tick().await.expect("Postgres is there");
+        let _ = group.tick().await.expect("usable");
+        effects.of("g").await.contains(&"slow".to_owned())
+    })
+    .await;
+    until_idle(&mut group).await;
+    assert_eq!(effects.of("g").await, ["bad", "slow"], "once each");
+}
+
+#[tokio::test]
+async fn a_producers_headers_make_no_event_another_one() {
+    let stage = Stage::set().await;
+    let effects = outbox_tests::Effects::on(&stage).await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("s", "one").await;
+    stage.sql("select outbox_enqueue('s', 't', '1', id => 'two', headers => '{\"outbox-id\": \"one\"}')").await;
+    stage.until_entries(&mut relay, "s", 2).await;
+    let mut group = consumer(&stage, "s", "g").handler(effects.clone()).build().expect("valid");
+    until_settled(&mut group, 2).await;
+    let mut done = effects.of("g").await;
+    done.sort();
+    assert_eq!(done, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn names_that_postgres_cannot_keep_hold_up_no_letter_and_no_position() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--trim-after", "1ms"]).await;
+    stage.enqueue_many("s", 10).await;
+    stage.until_entries(&mut relay, "s", 10).await;
+    let long = "x".repeat(5_000);
+    stage.redis.command(&["XGROUP", "CREATE", "s", &long, "0"]).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    stage.redis.command(&["HSET", "s:g:stats", &long, "{}", "a\0", "{}"]).await;
+    stage.redis.command(&["XADD", "s:g:dead", "*", "dead:entry", &long, "id", &long, "type", "t", "ver", "1"]).await;
+    stage.redis.command(&["XREADGROUP", "GROUP", "g", "me", "COUNT", "10", "STREAMS", "s", ">"]).await;
+    for seq in 1..=10 {
+        stage.redis.command(&["XACK", "s", "g", &format!("1-{seq}")]).await;
+    }
+    until_letters(&stage, &mut relay, 1).await;
+    eventually("the position to be written down", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage.ask::<bool>("select exists (select from outbox_group where name = 'g' and settled_seq = 10)").await
+    })
+    .await;
+    assert_eq!(stage.length("s").await, 10, "what a group of an odd name needs stays");
+}

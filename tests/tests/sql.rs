@@ -33,13 +33,17 @@ async fn refusal(pool: &PgPool, statement: &str) -> String {
 // ---- illegal states
 
 /// Each constraint, and what it refuses.
-const REFUSED: [(&str, &str); 29] = [
+const REFUSED: [(&str, &str); 30] = [
     (
         "outbox_pkey",
         "insert into outbox (stream, seq, id, type, payload) overriding system value values ('s', 1, 'b', 't', '1')",
     ),
     ("outbox_id_taken", "insert into outbox (stream, id, type, payload) values ('s', 'a', 't', '1')"),
     ("outbox_stream_no_notice", "insert into outbox (stream, id, type, payload) values ('s:dead', 'b', 't', '1')"),
+    (
+        "outbox_stream_no_position",
+        "insert into outbox (stream, id, type, payload) values ('s:settled', 'b', 't', '1')",
+    ),
     ("outbox_stream_length", "insert into outbox (stream, id, type, payload) values ('', 'b', 't', '1')"),
     (
         "outbox_stream_length",

@@ -71,7 +71,7 @@ async fn with_the_inbox_in_postgres_each_event_takes_effect_once_wherever_it_is_
         assert_eq!(seen, ["0", "1", "2", "3", "4"], "cut off when it waits for the {wait}th time");
         assert_eq!(report.done.len(), 5);
         if report.cut_off == 0 {
-            assert!(wait > 3, "a transaction waits for its beginning, its statements and its commit");
+            assert!(wait > 1, "it was cut off at least once");
             break;
         }
     }

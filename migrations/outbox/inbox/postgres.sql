@@ -8,10 +8,14 @@ create table if not exists inbox_seen (
     lane           text collate "C" not null,     -- where it was read, and under which number
     generation     bigint not null,
     seq            bigint not null,
+    origin_lane       text collate "C",           -- of an event that was replayed: where it was read first, for it may come
+    origin_generation bigint,                     -- from there once more
+    origin_seq        bigint,
 
     primary key (consumer_group, event_id)
 );
 create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
+create index if not exists inbox_seen_origin on inbox_seen (consumer_group, origin_lane) where origin_lane is not null;
 
 create table if not exists inbox_floor (
     consumer_group text collate "C" not null,
@@ -37,7 +41,8 @@ create table if not exists inbox_content (
 -- transaction sees nothing but its own snapshot (repeatable read, serializable), the lock makes it fail instead. In the
 -- order of their ids, so that two batches that share events wait for each other and do not block each other.
 create or replace function inbox_first_sight(
-    consumer_group text, lane text, event_ids text[], generations bigint[], seqs bigint[]
+    consumer_group text, lane text, event_ids text[], generations bigint[], seqs bigint[],
+    origin_lane text, origin_generations bigint[], origin_seqs bigint[]
 ) returns setof text
 language plpgsql volatile as $$
 #variable_conflict use_variable
@@ -46,10 +51,17 @@ declare
     floor_generation bigint;
     floor_seq bigint;
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        -- There must be a floor to lock; one that was made since our snapshot makes us fail here.
+        insert into inbox_floor values (consumer_group, lane, 0, 0) on conflict do nothing;
+    end if;
     with written as (
-        insert into inbox_seen as s (consumer_group, event_id, lane, generation, seq)
-        select consumer_group, e.event_id, lane, e.generation, e.seq
-          from unnest(event_ids, generations, seqs) as e (event_id, generation, seq)
+        insert into inbox_seen as s
+               (consumer_group, event_id, lane, generation, seq, origin_lane, origin_generation, origin_seq)
+        select consumer_group, e.event_id, lane, e.generation, e.seq,
+               case when e.origin_seq is not null then origin_lane end, e.origin_generation, e.origin_seq
+          from unnest(event_ids, generations, seqs, origin_generations, origin_seqs)
+               as e (event_id, generation, seq, origin_generation, origin_seq)
          order by e.event_id collate "C"
         on conflict do nothing
         returning s.event_id
@@ -76,15 +88,28 @@ language plpgsql volatile as $$
 #variable_conflict use_variable
 declare
     forgotten bigint;
+    also      bigint;
 begin
     insert into inbox_floor as f (consumer_group, lane, generation, seq) values (consumer_group, lane, generation, seq)
     on conflict on constraint inbox_floor_pkey do update set generation = excluded.generation, seq = excluded.seq
      where (f.generation, f.seq) < (excluded.generation, excluded.seq);
+    -- What was replayed must be settled in both places.
     delete from inbox_seen s
      where s.consumer_group = inbox_prune.consumer_group and s.lane = inbox_prune.lane
-       and (s.generation, s.seq) <= (inbox_prune.generation, inbox_prune.seq);
+       and (s.generation, s.seq) <= (inbox_prune.generation, inbox_prune.seq)
+       and (s.origin_lane is null
+            or exists (select from inbox_floor f
+                        where f.consumer_group = s.consumer_group and f.lane = s.origin_lane
+                          and (f.generation, f.seq) >= (s.origin_generation, s.origin_seq)));
     get diagnostics forgotten = row_count;
-    return forgotten;
+    delete from inbox_seen s
+     where s.consumer_group = inbox_prune.consumer_group and s.origin_lane = inbox_prune.lane
+       and (s.origin_generation, s.origin_seq) <= (inbox_prune.generation, inbox_prune.seq)
+       and exists (select from inbox_floor f
+                    where f.consumer_group = s.consumer_group and f.lane = s.lane
+                      and (f.generation, f.seq) >= (s.generation, s.seq));
+    get diagnostics also = row_count;
+    return forgotten + also;
 end
 $$;
 

@@ -6,10 +6,14 @@ create table if not exists inbox_seen (
     lane           text    not null,
     generation     integer not null,
     seq            integer not null,
+    origin_lane       text,
+    origin_generation integer,
+    origin_seq        integer,
 
     primary key (consumer_group, event_id)
 ) without rowid;
 create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
+create index if not exists inbox_seen_origin on inbox_seen (consumer_group, origin_lane) where origin_lane is not null;
 
 create table if not exists inbox_floor (
     consumer_group text    not null,

@@ -23,6 +23,8 @@ pub(crate) struct Held {
     pub(crate) fresh: bool,
     /// Somebody may have died of it: handled with no other beside it.
     pub(crate) alone: bool,
+    /// Of one that is replayed: its number in the stream.
+    pub(crate) origin: Option<EntryId>,
     /// At most so many together in one batch: halved each time that a batch fails.
     pub(crate) together_max: usize,
     /// Outages in a row that it ran into.
@@ -319,6 +321,7 @@ impl Held {
             attempts,
             fresh: false,
             alone: false,
+            origin: None,
             together_max: usize::MAX,
             outages: 0,
             deleted: false,

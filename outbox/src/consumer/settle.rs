@@ -227,7 +227,7 @@ impl Consumer {
                 // It stays ours, and is no reason to hold up the others.
                 Err(Trouble::Full(reason)) => {
                     if !std::mem::replace(&mut self.full, true) {
-                        tracing::error!(group = %self.group, letters = self.letters.len(), reason, "Redis has no memory for dead letters; they wait");
+                        tracing::error!(group = %self.group, letters = self.letters.len(), reason, "Redis takes no dead letters; they wait, and so do their keys");
                     }
                     return Ok(());
                 }

@@ -12,7 +12,7 @@ use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
 use super::{Consumer, Lane};
 use crate::retry::Inherited;
-use crate::{Entry, Envelope, Failure};
+use crate::{Entry, EntryId, Envelope, Failure, keys};
 
 /// A read that should end is asked again so often.
 const UNBLOCK_INTERVAL: Duration = Duration::from_millis(10);
@@ -120,9 +120,16 @@ impl Consumer {
         }
         let inherited = self.settings.retry.inherit(attempts);
         let failures = entry.tries.and_then(|tries| serde_json::from_str(&tries).ok()).unwrap_or_default();
-        let envelope = entry.envelope.map(|envelope| envelope.unwrap_replay().0);
+        let (envelope, origin) = match entry.envelope {
+            Ok(envelope) => {
+                let (envelope, origin) = self.as_it_was(&place.0, envelope);
+                (Ok(envelope), origin)
+            }
+            malformed => (malformed, None),
+        };
         let held = |envelope: Option<Envelope>| Held {
             fresh,
+            origin,
             failures,
             alone: inherited == Inherited::Alone,
             ..Held::new(envelope, attempts)
@@ -140,6 +147,15 @@ impl Consumer {
                 self.fail(&place, Failure::Reject(malformed.to_string()), attempts.max(1));
             }
         }
+    }
+
+    /// What is read on the lane for replays is to its handler the event that it was. Elsewhere headers are the producer's.
+    fn as_it_was(&self, lane: &str, envelope: Envelope) -> (Envelope, Option<EntryId>) {
+        if keys::stream_of(lane, &self.group) == lane {
+            return (envelope, None);
+        }
+        let (envelope, replay) = envelope.unwrap_replay();
+        (envelope, replay.and_then(|replay| replay.origin))
     }
 
     /// Begins what may begin.
@@ -191,7 +207,10 @@ impl Consumer {
             let begun = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
             for ((place, _), begun) in wanted.into_iter().zip(begun) {
                 match begun {
-                    Begun::Ours(Ok(envelope)) => self.line.load(&place, envelope.unwrap_replay().0),
+                    Begun::Ours(Ok(envelope)) => {
+                        let (envelope, _) = self.as_it_was(&place.0, envelope);
+                        self.line.load(&place, envelope);
+                    }
                     Begun::Ours(Err(_)) => self.forget(&place), // taken in again later, and buried then
                     Begun::NotOurs => {
                         // Then others may not be ours either, and one of the same key must not begin in its stead.
@@ -227,6 +246,7 @@ impl Consumer {
                 attempt: held.attempts + 1,
                 envelope,
                 lane: place.0.clone(),
+                origin: held.origin,
             };
             begun.push((place.clone(), entry));
         }

@@ -19,14 +19,20 @@ pub fn migrate(db: &Connection) -> Result<()> {
 /// refused.
 pub fn first_sight(tx: &Transaction<'_>, entry: &Entry) -> Result<bool> {
     let mut insert = tx.prepare_cached(
-        "insert into inbox_seen (consumer_group, event_id, lane, generation, seq)
-         select ?1, ?2, ?3, ?4, ?5
+        "insert into inbox_seen
+                (consumer_group, event_id, lane, generation, seq, origin_lane, origin_generation, origin_seq)
+         select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
           where not exists (select 1 from inbox_floor
                              where consumer_group = ?1 and lane = ?3 and (generation, seq) >= (?4, ?5))
          on conflict do nothing",
     )?;
     let (generation, seq) = (entry.number.generation.cast_signed(), entry.number.seq.cast_signed());
-    Ok(insert.execute(params![&*entry.group, entry.envelope.id, &*entry.lane, generation, seq])? == 1)
+    let origin = entry.origin.map(|origin| (origin.generation.cast_signed(), origin.seq.cast_signed()));
+    let lane = origin.map(|_| &*entry.stream);
+    let (origin_generation, origin_seq) = origin.unzip();
+    let place =
+        params![&*entry.group, entry.envelope.id, &*entry.lane, generation, seq, lane, origin_generation, origin_seq];
+    Ok(insert.execute(place)? == 1)
 }
 
 /// As [`first_sight_of_each`](super::first_sight_of_each).
@@ -45,8 +51,22 @@ pub fn prune(db: &mut Connection, upto: &Settled) -> Result<u64> {
           where (inbox_floor.generation, inbox_floor.seq) < (excluded.generation, excluded.seq)",
         position,
     )?;
-    let forgotten = tx.execute(
-        "delete from inbox_seen where consumer_group = ?1 and lane = ?2 and (generation, seq) <= (?3, ?4)",
+    // What was replayed must be settled in both places.
+    let mut forgotten = tx.execute(
+        "delete from inbox_seen
+          where consumer_group = ?1 and lane = ?2 and (generation, seq) <= (?3, ?4)
+            and (origin_lane is null
+                 or exists (select 1 from inbox_floor f
+                             where f.consumer_group = inbox_seen.consumer_group and f.lane = inbox_seen.origin_lane
+                               and (f.generation, f.seq) >= (inbox_seen.origin_generation, inbox_seen.origin_seq)))",
+        position,
+    )?;
+    forgotten += tx.execute(
+        "delete from inbox_seen
+          where consumer_group = ?1 and origin_lane = ?2 and (origin_generation, origin_seq) <= (?3, ?4)
+            and exists (select 1 from inbox_floor f
+                         where f.consumer_group = inbox_seen.consumer_group and f.lane = inbox_seen.lane
+                           and (f.generation, f.seq) >= (inbox_seen.generation, inbox_seen.seq))",
         position,
     )?;
     tx.commit()?;

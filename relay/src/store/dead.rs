@@ -212,7 +212,7 @@ async fn replay_of_groups(db: &mut PgConnection, filter: &Filter) -> Result<i64>
              insert into outbox (stream, type, key, id, ver, payload, headers)
              select stream || ':' || group_name || ':replay', type, key, outbox_new_id(), ver, payload::json,
                     coalesce(headers, '{{}}')
-                    || jsonb_build_object('outbox-id', id, 'outbox-replays', (replays + 1)::text, 'outbox-time',
+                    || jsonb_build_object('outbox-id', id, 'outbox-replays', (replays + 1)::text, 'outbox-entry', origin, 'outbox-time',
                           to_char(time at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))
                from letter order by no
              returning 1

@@ -10,12 +10,12 @@ use crate::tallies::Tally;
 pub(crate) async fn keep_letters(db: &mut PgConnection, letters: &[Letter]) -> Result<i64> {
     let done = sqlx::query(
         "insert into outbox_dead_letter
-                (stream, group_name, lane, entry, id, type, key, ver, time, payload, headers, fields, replayable, attempts,
+                (stream, group_name, lane, entry, origin, id, type, key, ver, time, payload, headers, fields, replayable, attempts,
                  reason, failures, first_failed_at, last_failed_at, consumer, handler, replays)
-         select stream, group_name, lane, entry, id, type, key, ver, time, payload, headers, fields, replayable, attempts,
+         select stream, group_name, lane, entry, origin, id, type, key, ver, time, payload, headers, fields, replayable, attempts,
                 reason, coalesce(failures, '[]'), first_failed_at, last_failed_at, consumer, handler, replays
            from json_to_recordset($1::json) as letter (
-                stream text, group_name text, lane text, entry text, id text, type text, key text, ver integer,
+                stream text, group_name text, lane text, entry text, origin text, id text, type text, key text, ver integer,
                 time timestamptz, payload text, headers jsonb, fields jsonb, replayable boolean, attempts integer,
                 reason text, failures jsonb, first_failed_at timestamptz, last_failed_at timestamptz, consumer text,
                 handler text, replays integer)

@@ -18,5 +18,5 @@ if entry[1] then
 end
 redis.call('XADD', KEYS[2], '*', unpack(letter))
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
-redis.call('HDEL', KEYS[3], ARGV[3])
+redis.pcall('HDEL', KEYS[3], ARGV[3])
 return 1

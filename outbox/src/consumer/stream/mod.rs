@@ -12,7 +12,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, Value, cmd};
+use redis::{Cmd, Value, cmd};
 
 pub(crate) use self::connect::{Client, client};
 pub(crate) use self::replies::{Begun, Delivered, Found, Kept};
@@ -34,7 +34,7 @@ pub(crate) enum Trouble {
     /// It is away, or refuses.
     #[error("{0}")]
     Away(String),
-    /// Its memory is full: it takes nothing more, and does everything else.
+    /// It takes no dead letters: its memory is full, or their place is taken. Everything else goes on.
     #[error("{0}")]
     Full(String),
     /// A person has to act.
@@ -219,31 +219,28 @@ impl Stream {
         numbers: &[EntryId],
         tried: &[EntryId],
     ) -> Result<(), Trouble> {
-        let mut pipeline = Pipeline::new();
         let mut xack = cmd("XACK");
         xack.arg(names.lane).arg(names.group);
         for number in numbers {
             xack.arg(number.to_string());
         }
-        pipeline.add_command(xack);
+        xack.exec_async(&mut self.hand).await?;
         if !tried.is_empty() {
             let mut hdel = cmd("HDEL");
             hdel.arg(names.tries());
             for number in tried {
                 hdel.arg(number.to_string());
             }
-            pipeline.add_command(hdel);
+            self.say(hdel).await?;
         }
-        Ok(pipeline.exec_async(&mut self.hand).await?)
+        Ok(())
     }
 
     /// Writes down how an entry's attempts failed, for whoever takes it over. Without it only the reasons are lost.
     pub(crate) async fn remember(&mut self, names: &Names<'_>, number: EntryId, tries: &str) -> Result<(), Trouble> {
-        let kept = cmd("HSET").arg(names.tries()).arg(number.to_string()).arg(tries).exec_async(&mut self.hand).await;
-        match kept {
-            Err(error) if error.code().is_none() => Err(error.into()), // no answer at all
-            _ => Ok(()),
-        }
+        let mut hset = cmd("HSET");
+        hset.arg(names.tries()).arg(number.to_string()).arg(tries);
+        self.say(hset).await
     }
 
     /// Sets an entry aside with its letter. `false`: it is no longer ours.
@@ -259,7 +256,11 @@ impl Stream {
         for (name, value) in letter {
             call.arg(*name).arg(value);
         }
-        Ok(call.query_async(&mut self.hand).await?)
+        match call.query_async(&mut self.hand).await {
+            // Somebody uses that name for something else. It waits, as where memory is short.
+            Err(error) if error.code() == Some("WRONGTYPE") => Err(Trouble::Full(error.to_string())),
+            buried => Ok(buried?),
+        }
     }
 
     /// Gives entries back, each to be taken over after this time.
@@ -291,16 +292,26 @@ impl Stream {
 
     /// Up to where a group is settled, as the relay has written it down.
     pub(crate) async fn settled(&mut self, names: &Names<'_>) -> Result<Option<EntryId>, Trouble> {
-        let upto: Option<String> =
-            cmd("HGET").arg(names.settled()).arg(names.group).query_async(&mut self.hand).await?;
-        Ok(upto.and_then(|upto| upto.parse().ok()))
+        let asked: Result<Option<String>, _> =
+            cmd("HGET").arg(names.settled()).arg(names.group).query_async(&mut self.hand).await;
+        match asked {
+            // Somebody uses that name for something else. Then nothing is known to be settled.
+            Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
+            upto => Ok(upto?.and_then(|upto| upto.parse().ok())),
+        }
     }
 
     /// Says for people what this consumer has done.
     pub(crate) async fn tell(&mut self, names: &Names<'_>, me: &str, stats: &str) -> Result<(), Trouble> {
-        let told = cmd("HSET").arg(names.stats()).arg(me).arg(stats).exec_async(&mut self.hand).await;
-        match told {
-            Err(error) if error.code().is_none() => Err(error.into()),
+        let mut hset = cmd("HSET");
+        hset.arg(names.stats()).arg(me).arg(stats);
+        self.say(hset).await
+    }
+
+    /// Something for people only: whatever Redis has against it, the work goes on.
+    async fn say(&mut self, command: Cmd) -> Result<(), Trouble> {
+        match command.exec_async(&mut self.hand).await {
+            Err(error) if error.code().is_none() => Err(error.into()), // no answer at all
             _ => Ok(()),
         }
     }

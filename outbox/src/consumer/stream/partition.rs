@@ -11,7 +11,14 @@ impl Stream {
     /// Takes or keeps the right to read a partition.
     pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<bool, Trouble> {
         let mut call = script(include_str!("../scripts/hold.lua"), &[&names.holder()]);
-        Ok(call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await?)
+        match call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await {
+            // Somebody uses that name for something else: nobody can hold this partition, and others go on.
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                tracing::error!(stream = names.stream, group = names.group, %error, "a partition cannot be held");
+                Ok(false)
+            }
+            held => Ok(held?),
+        }
     }
 
     /// Becomes the one who reads a partition: the connection of whoever did before is ended.
