@@ -70,7 +70,8 @@ begin
         delete from outbox_overtaken;
         delete from outbox_receipt;
         delete from outbox_group;
-        update outbox_stream set sent_seq = 0, pruned_seq = 0;
+        -- Inboxes count what lies below a position of the old numbers as seen.
+        update outbox_stream set sent_seq = 0, pruned_seq = 0, generation = generation + 1;
     end if;
     return null;
 end

@@ -57,7 +57,9 @@ def handle(db, lane, entry, fields):
         db.execute("begin immediate")
         generation, seq = map(int, entry.split("-"))
         new = db.execute(
-            "insert into inbox values (?, ?, ?, ?) on conflict do nothing", (event["id"], lane, generation, seq)
+            "insert into inbox select ?1, ?2, ?3, ?4 where not exists"
+            " (select 1 from floor where lane = ?2 and (generation, seq) >= (?3, ?4)) on conflict do nothing",
+            (event["id"], lane, generation, seq),
         )
         if new.rowcount == 1:
             take_effect(db, event, data)
@@ -163,12 +165,21 @@ def make_groups(r):
 
 
 def prune(r, db):
-    """Everything up to here is settled for good: the inbox may forget it."""
-    for lane in (STREAM, REPLAYS):
-        upto = r.hget(f"{lane}:settled", GROUP)
-        if upto:
-            position = map(int, upto.split(b"-"))
-            db.execute("delete from inbox where lane = ? and (generation, seq) <= (?, ?)", (lane, *position))
+    """Everything up to here is settled for good: the inbox may forget it, and counts it as seen for ever. What was replayed is
+    little, and stays: it may come once more from where it was read first."""
+    upto = r.hget(f"{STREAM}:settled", GROUP)
+    if not upto:
+        return
+    position = (STREAM, *map(int, upto.split(b"-")))
+    with db:
+        db.execute("begin immediate")
+        raised = db.execute(
+            "insert into floor values (?, ?, ?) on conflict do update set generation = excluded.generation, seq = excluded.seq"
+            " where (generation, seq) < (excluded.generation, excluded.seq)",
+            position,
+        )
+        if raised.rowcount == 1:
+            db.execute("delete from inbox where lane = ? and (generation, seq) <= (?, ?)", position)
 
 
 def main():
@@ -178,6 +189,7 @@ def main():
     db.executescript(
         """
         create table if not exists inbox (event_id text primary key, lane text, generation integer, seq integer);
+        create table if not exists floor (lane text primary key, generation integer, seq integer);
         create table if not exists attempts (lane text, entry text, count integer, primary key (lane, entry));
         create table if not exists counts (id integer primary key check (id = 1), orders integer, cents integer);
         insert into counts values (1, 0, 0) on conflict do nothing;

@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sqlx::{Connection, PgConnection, Postgres, Transaction};
 
-use crate::{Entry, EntryId, Error, Result, Settled};
+use crate::{Entry, Error, Result, Settled};
 
 const SCHEMA: &str = include_str!("../migrations/inbox/postgres.sql");
 
@@ -86,19 +86,18 @@ pub async fn first_sight_of_each(tx: &mut Transaction<'_, Postgres>, entries: &[
     }
     let mut new: HashSet<(&str, String)> = HashSet::new();
     for ((group, lane), entries) in lanes {
-        let numbers = |of: fn(&Entry) -> Option<EntryId>, half: fn(EntryId) -> u64| {
-            entries.iter().map(|entry| of(entry).map(half).map(u64::cast_signed)).collect::<Vec<_>>()
+        let column = |of: fn(&Entry) -> Option<u64>| {
+            entries.iter().map(|entry| of(entry).map(u64::cast_signed)).collect::<Vec<_>>()
         };
-        let (own, origin): (fn(&Entry) -> _, fn(&Entry) -> _) = (|entry| Some(entry.number), |entry| entry.origin);
         let ids: Vec<String> = sqlx::query_scalar("select inbox_first_sight($1, $2, $3, $4, $5, $6, $7, $8)")
             .bind(group)
             .bind(lane)
             .bind(entries.iter().map(|entry| entry.envelope.id.as_str()).collect::<Vec<_>>())
-            .bind(numbers(own, |number| number.generation))
-            .bind(numbers(own, |number| number.seq))
+            .bind(column(|entry| Some(entry.number.generation)))
+            .bind(column(|entry| Some(entry.number.seq)))
             .bind(&*entries[0].stream)
-            .bind(numbers(origin, |number| number.generation))
-            .bind(numbers(origin, |number| number.seq))
+            .bind(column(|entry| Some(entry.origin?.generation)))
+            .bind(column(|entry| Some(entry.origin?.seq)))
             .fetch_all(&mut **tx)
             .await?;
         new.extend(ids.into_iter().map(|id| (group, id)));

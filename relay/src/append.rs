@@ -34,14 +34,11 @@ pub(crate) struct Appender {
     pub(crate) wires: Wires,
     /// The streams under watch, with the top that was read under it.
     pub(crate) watched: HashMap<String, Top>,
-    /// Streams with groups whose names cannot be kept, as of the last look.
-    pub(crate) unnamed: BTreeSet<String>,
 }
 
 impl Appender {
     pub(crate) async fn connect(client: &redis::Client, config: &Config) -> Result<Self, Error> {
-        let mut appender =
-            Self { wires: Wires::connect(client, config).await?, watched: HashMap::new(), unnamed: BTreeSet::new() };
+        let mut appender = Self { wires: Wires::connect(client, config).await?, watched: HashMap::new() };
         appender.check().await?;
         Ok(appender)
     }

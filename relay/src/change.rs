@@ -6,6 +6,7 @@ use redis::{Cmd, Value, cmd, pipe};
 
 use crate::append::{Appender, add_watch};
 use crate::fault::{Fault, Outage};
+use crate::groups::Groups;
 use crate::lanes::Top;
 use crate::replies::{Transacted, as_error};
 
@@ -71,7 +72,7 @@ impl Appender {
         if groups.is_empty() {
             return Ok(());
         }
-        let (there, answered) = self.groups(&[stream.to_owned()]).await?;
+        let Groups { groups: there, answered, .. } = self.groups(&[stream.to_owned()]).await?;
         if answered.is_empty() {
             return Ok(()); // there is no stream: it is made with its groups
         }

@@ -1,5 +1,7 @@
 //! Where the consumer groups of a stream are, so that they can be put back there when Redis loses them.
 
+use std::collections::BTreeSet;
+
 use outbox::EntryId;
 use redis::{Value, pipe};
 
@@ -21,31 +23,39 @@ pub(crate) struct Group {
     pub(crate) consumers: u64,
 }
 
+/// The groups of some streams.
+#[derive(Debug, Default)]
+pub(crate) struct Groups {
+    pub(crate) groups: Vec<Group>,
+    /// The streams that answered: of the others nothing is known.
+    pub(crate) answered: BTreeSet<String>,
+    /// Streams with groups whose names Postgres cannot keep. Nothing that these need may go.
+    pub(crate) unnamed: BTreeSet<String>,
+}
+
 impl Appender {
-    /// The groups of these streams, and the streams that answered: of the others nothing is known.
-    pub(crate) async fn groups(&mut self, streams: &[String]) -> Result<(Vec<Group>, Vec<String>), Outage> {
+    /// The groups of these streams, and what is known of the streams.
+    pub(crate) async fn groups(&mut self, streams: &[String]) -> Result<Groups, Outage> {
         let replies = self
             .ask_each(streams, |pipeline, stream| {
                 pipeline.cmd("XINFO").arg("GROUPS").arg(stream);
             })
             .await?;
-        self.unnamed.clear();
-        let (mut groups, mut answered) = (vec![], vec![]);
+        let (mut groups, mut answered, mut unnamed) = (vec![], BTreeSet::new(), BTreeSet::new());
         for (stream, reply) in streams.iter().zip(&replies) {
             if let Value::Array(found) = reply {
                 let read = found.iter().map(|group| read_group(stream, group));
                 for group in read {
                     match group {
                         Some(group) => groups.push(group),
-                        // A name that Postgres cannot keep. Nothing that it needs may go.
-                        None => _ = self.unnamed.insert(stream.clone()),
+                        None => _ = unnamed.insert(stream.clone()),
                     }
                 }
-                answered.push(stream.clone());
+                answered.insert(stream.clone());
             }
         }
         self.settle_positions(&mut groups).await?;
-        Ok((groups, answered))
+        Ok(Groups { groups, answered, unnamed })
     }
 
     /// A group is settled below its oldest pending entry. Asked second: what was settled in between only makes the

@@ -24,7 +24,7 @@ impl Relay {
         // A batch read ahead does not know of these lanes, and need not.
         let tops = self.redis.met().look(&streams).await?;
         for (stream, top) in streams.iter().zip(tops) {
-            if self.verify(stream, &top).await? {
+            if self.verify(stream, &top, now).await? {
                 self.hear(stream, &top, now).await?;
             }
         }

@@ -6,8 +6,9 @@ use redis::{Value, pipe};
 use serde::Serialize;
 
 use crate::append::Appender;
-use crate::fault::Outage;
+use crate::fault::{Fault, Outage};
 use crate::groups::Group;
+use crate::replies::as_error;
 use crate::wires::To;
 
 /// So many are fetched of each group at once: few, since each may be a megabyte.
@@ -66,22 +67,40 @@ impl Tray {
 }
 
 impl Appender {
-    /// The oldest letters in each tray.
-    pub(crate) async fn letters(&mut self, trays: &[Tray]) -> Result<Vec<Vec<Letter>>, Outage> {
-        let mut replies = vec![];
+    /// The trays in which something lies, or of which Redis does not say.
+    pub(crate) async fn full_trays(&mut self, trays: &[Tray]) -> Result<Vec<Tray>, Outage> {
+        let mut full = vec![];
         for portion in self.wires.portions(trays, |_, _| false) {
             let mut pipeline = pipe();
             for tray in portion {
-                pipeline.cmd("XRANGE").arg(tray.key()).arg("-").arg("+").arg("COUNT").arg(LETTERS_MAX);
+                pipeline.cmd("XLEN").arg(tray.key());
             }
-            replies.extend(self.wires.send(To::Key(&portion[0].key()), &pipeline).await?);
+            let replies = self.wires.send(To::Key(&portion[0].key()), &pipeline).await?;
+            full.extend(
+                portion
+                    .iter()
+                    .zip(replies)
+                    .filter(|(_, reply)| *reply != Value::Int(0))
+                    .map(|(tray, _)| tray.clone()),
+            );
         }
-        // A tray that cannot be read (it is no stream) holds up nobody.
-        let read = |(tray, reply): (&Tray, &Value)| match reply {
-            Value::Array(entries) => entries.iter().filter_map(|entry| read_letter(tray, entry)).collect(),
-            _ => vec![],
-        };
-        Ok(trays.iter().zip(&replies).map(read).collect())
+        Ok(full)
+    }
+
+    /// The oldest letters in a tray. None: Redis does not let us read it.
+    pub(crate) async fn letters(&mut self, tray: &Tray) -> Result<Option<Vec<Letter>>, Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("XRANGE").arg(tray.key()).arg("-").arg("+").arg("COUNT").arg(LETTERS_MAX);
+        let replies = self.wires.send(To::Key(&tray.key()), &pipeline).await?;
+        match (&replies[0], as_error(&replies[0])) {
+            (Value::Array(entries), _) => {
+                Ok(Some(entries.iter().filter_map(|entry| read_letter(tray, entry)).collect()))
+            }
+            // No stream, so no letters.
+            (_, Some(Fault::Refusal(reason))) if reason.starts_with("WRONGTYPE") => Ok(Some(vec![])),
+            (_, Some(Fault::Outage(outage))) if !outage.0.starts_with("NOPERM") => Err(outage),
+            _ => Ok(None),
+        }
     }
 
     /// Takes letters away that lie in Postgres by now.
@@ -154,7 +173,7 @@ fn read_letter(tray: &Tray, entry: &Value) -> Option<Letter> {
 fn can_be_written(tray: &Tray, event: &Envelope) -> bool {
     let mut draft = Event::draft(keys::replay(&tray.stream, &tray.group), &event.r#type)
         .id(&event.id)
-        .ver(u16::try_from(event.ver).unwrap_or(0));
+        .ver(u16::from(event.ver > 0)); // SQL knows more versions than the library
     if let Some(key) = &event.key {
         draft = draft.key(key);
     }

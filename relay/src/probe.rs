@@ -1,7 +1,8 @@
 //! Once a second, a look at what Redis has and what its groups have done with it. The order of the steps is the point:
 //!
 //! 1. where the groups are
-//! 2. what they have set aside comes into Postgres: whatever the positions of step 1 have gone past lies there by now
+//! 2. what they have set aside comes into Postgres: whatever the positions of step 1 have gone past lies there by now, unless
+//!    Redis has lost it, which a second look at the groups shows
 //! 3. whether the streams are whole; only then the positions are written down, and a rebuild may rely on them
 //! 4. consumers are told: what they settled is settled for good, so their inboxes may forget it
 //! 5. what every group has settled may go from Redis
@@ -26,42 +27,76 @@ use crate::trim::{settled_by_all, trim_to};
 /// A stream that was never trimmed is not trimmed all at once: that would keep Redis busy for too long.
 const TRIM_NUMBERS_MAX: Seq = 50_000;
 
+/// Groups that are there both times, each where it was further back.
+fn lower_of(before: Vec<Group>, after: &[Group]) -> Vec<Group> {
+    let again = |group: &Group| after.iter().find(|other| other.stream == group.stream && other.name == group.name);
+    let lower = |mut group: Group| {
+        let other = again(&group)?;
+        group.settled = group.settled.min(other.settled);
+        group.delivered = group.delivered.min(other.delivered);
+        Some(group)
+    };
+    before.into_iter().filter_map(lower).collect()
+}
+
 impl Relay {
     pub(crate) async fn probe(&mut self, now: Instant) -> Result<(), Error> {
         self.discovered = None; // somebody may have given a stream another generation
         let streams = self.lanes.flowing();
-        let (groups, answered) = self.redis.met().groups(&streams).await?;
-        let trays: BTreeSet<Tray> = groups.iter().map(Tray::of).collect();
+        let before = self.redis.met().groups(&streams).await?;
+        // A colon would make two groups share a tray; none of ours has one.
+        let trays: BTreeSet<Tray> =
+            before.groups.iter().filter(|group| !group.name.contains(':')).map(Tray::of).collect();
         let trays: Vec<Tray> = trays.into_iter().collect();
         let left = self.keep_letters(&trays).await?;
 
-        let whole = self.whole(streams, &answered.into_iter().collect(), now).await?;
+        let whole = self.whole(streams.clone(), &before.answered, now).await?;
+        // Redis may have lost everything while we looked, and another relay may have built it anew: then positions from before
+        // have gone past letters that nobody has.
+        let after = self.redis.met().groups(&streams).await?;
+        let groups = lower_of(before.groups, &after.groups);
         // A group whose letters are not all in Postgres yet has its position written down another time.
         let behind: BTreeSet<&String> =
             groups.iter().filter(|group| left.contains(&Tray::of(group))).map(|group| &group.stream).collect();
         let whole: Vec<String> = whole.into_iter().filter(|stream| !behind.contains(stream)).collect();
         let safe: Vec<Group> = groups.into_iter().filter(|group| whole.contains(&group.stream)).collect();
         let reports = self.reports_of(&safe);
-        store::report_groups(&mut self.reports, &whole, &reports).await?;
+        let holder = (!self.config.lease.is_zero()).then_some(self.holder.as_str());
+        if !store::report_groups(&mut self.reports, holder, &whole, &reports).await? {
+            return Ok(()); // another relay works by now, and knows better
+        }
         self.tell_settled(&safe).await?;
         let tallies = self.redis.met().tallies(&trays).await?;
         if !tallies.is_empty() {
             store::report_consumers(&mut self.reports, &tallies).await?;
         }
-        self.trim(&safe, now).await
+        let unnamed = before.unnamed.union(&after.unnamed).cloned().collect();
+        self.trim(&safe, &unnamed, now).await
     }
 
     /// Brings dead letters of groups into Postgres. Returns the trays in which some may be left.
     async fn keep_letters(&mut self, trays: &[Tray]) -> Result<BTreeSet<Tray>, Error> {
-        let letters = self.redis.met().letters(trays).await?;
         let mut left = BTreeSet::new();
-        for (tray, letters) in trays.iter().zip(letters).filter(|(_, letters)| !letters.is_empty()) {
+        for tray in self.redis.met().full_trays(trays).await? {
+            let Some(letters) = self.redis.met().letters(&tray).await? else {
+                if self.unread.insert(tray.clone()) {
+                    tracing::warn!(
+                        stream = tray.stream,
+                        group = tray.group,
+                        "Redis does not let the relay read a group's dead letters, so its position is not written down; see the \
+                         rights in the documentation"
+                    );
+                }
+                left.insert(tray);
+                continue;
+            };
+            self.unread.remove(&tray);
             // In the connection whose commits are durable: Redis forgets them next.
             let new = store::keep_letters(&mut self.db, &letters).await?;
             tracing::debug!(stream = tray.stream, group = tray.group, new, "dead letters of a group");
-            self.redis.met().clear(tray, &letters).await?;
+            self.redis.met().clear(&tray, &letters).await?;
             if letters.len() >= LETTERS_MAX {
-                left.insert(tray.clone());
+                left.insert(tray);
                 self.schedule.probe_at_once();
             }
         }
@@ -136,7 +171,7 @@ impl Relay {
     }
 
     /// Lets go of what every group has settled, and what is old enough; where memory is short, however old.
-    async fn trim(&mut self, groups: &[Group], now: Instant) -> Result<(), Error> {
+    async fn trim(&mut self, groups: &[Group], unnamed: &BTreeSet<String>, now: Instant) -> Result<(), Error> {
         if self.config.trim_after.is_zero() {
             return Ok(());
         }
@@ -144,7 +179,6 @@ impl Relay {
         let old = store::old_enough(&mut self.db, self.config.trim_after).await?;
         let old: HashMap<String, (Seq, Option<Seq>)> =
             old.into_iter().map(|(stream, seq, undecided)| (stream, (seq, undecided))).collect();
-        let unnamed = self.redis.met().unnamed.clone();
         for (stream, settled) in settled_by_all(groups).into_iter().filter(|(stream, _)| !unnamed.contains(*stream)) {
             let Some(lane) = self.lanes.get(stream) else { continue };
             let Some((old, undecided)) = old.get(stream) else { continue };

@@ -1,6 +1,6 @@
 //! The engine's turn: frontier, read, append, report.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::connection::Redis;
 use crate::fault::Error;
 use crate::frontier::{Frontier, Mark};
 use crate::lanes::Lanes;
+use crate::letters::Tray;
 use crate::schedule::{Budget, Schedule};
 use crate::{Seq, store};
 
@@ -62,6 +63,8 @@ pub struct Relay {
     /// Rows to read at once: fewer while others keep changing our streams.
     pub(crate) rows_max: NonZeroU16,
     pub(crate) schedule: Schedule,
+    /// Groups whose dead letters Redis does not let us read.
+    pub(crate) unread: BTreeSet<Tray>,
     /// What consumers were told: by stream and group, up to where it is settled for good.
     pub(crate) told_settled: HashMap<(String, String), EntryId>,
 }
@@ -100,6 +103,7 @@ impl Relay {
             behind: false,
             rows_max: config.batch_rows_max,
             schedule: Schedule::default(),
+            unread: BTreeSet::new(),
             told_settled: HashMap::new(),
             db,
             reports,

@@ -5,6 +5,7 @@
 //! Looked at once for each stream after each connection to Postgres: it cannot go back without ending our connection.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use outbox::EntryId;
 
@@ -29,7 +30,7 @@ enum Story {
 
 impl Relay {
     /// Compares what Redis and Postgres say of a stream, unless that was done. `true`: nothing has changed.
-    pub(crate) async fn verify(&mut self, stream: &str, top: &Top) -> Result<bool, Error> {
+    pub(crate) async fn verify(&mut self, stream: &str, top: &Top, now: Instant) -> Result<bool, Error> {
         let Top::At(top) = *top else { return Ok(true) };
         let lane = self.lanes.lane(stream);
         let generation = lane.generation;
@@ -47,9 +48,22 @@ impl Relay {
         }
         let story = if top.generation == generation { self.story(stream, generation).await? } else { Story::Same };
         match story {
-            Story::Same | Story::Foreign => {
+            Story::Same => {
                 self.lanes.get_mut(stream).verified = true;
                 Ok(true)
+            }
+            // A top beyond all numbers is refused in better words.
+            Story::Foreign if Seq::try_from(top.seq).is_ok_and(|seq| seq > self.mark.last) => Ok(true),
+            Story::Foreign => {
+                let reason = format!(
+                    "the newest entries of the stream, up to {top}, are not what Postgres holds under their numbers: it was \
+                     restored, or somebody else writes there. To go on under fresh numbers run: \
+                     update outbox_stream set generation = {} where stream = '{}'",
+                    generation + 1,
+                    stream.replace('\'', "''")
+                );
+                self.refused(stream, &reason, now).await?;
+                Ok(false)
             }
             Story::PartedAfter(seq) => {
                 tracing::error!(
@@ -69,25 +83,37 @@ impl Relay {
 
     async fn story(&mut self, stream: &str, generation: u64) -> Result<Story, Error> {
         let mut below = EntryId { generation, seq: u64::MAX };
-        let mut newest = true;
+        // The lowest entry so far that contradicts.
+        let mut parted: Option<Seq> = None;
+        let mut sent = 0;
         loop {
-            let count = if newest { 1 } else { ENTRIES_MAX };
+            let count = if parted.is_none() { 1 } else { ENTRIES_MAX };
             let entries = self.redis.met().newest(stream, below, count).await?;
             let Some((last, _)) = entries.last() else {
-                return Ok(if newest { Story::Same } else { Story::Foreign });
+                return Ok(match parted {
+                    None => Story::Same,
+                    // It had sent so far itself, and nothing contradicts that.
+                    Some(parted) if 0 < sent && sent < parted => Story::PartedAfter(sent),
+                    Some(_) => Story::Foreign,
+                });
             };
             below = *last;
             let numbers: Vec<Seq> =
                 entries.iter().map(|(number, _)| Seq::try_from(number.seq).unwrap_or(Seq::MAX)).collect();
-            let (rows, pruned) = store::ids(&mut self.db, stream, &numbers).await?;
-            let rows: HashMap<Seq, String> = rows.into_iter().collect();
+            let told = store::told(&mut self.db, stream, &numbers).await?;
+            let rows: HashMap<Seq, String> = told.rows.into_iter().collect();
+            sent = told.sent;
             for ((_, id), seq) in entries.iter().zip(numbers) {
-                // Of what retention has deleted nothing can be said.
-                let agreed = seq <= pruned || rows.get(&seq) == Some(id);
-                match (agreed, newest) {
-                    (true, true) => return Ok(Story::Same),
-                    (true, false) => return Ok(Story::PartedAfter(seq)),
-                    (false, _) => newest = false,
+                let agreed = match rows.get(&seq) {
+                    Some(row) => row == id,
+                    // Retention deleted it, or somebody did.
+                    None => seq <= told.sent.max(told.pruned),
+                };
+                match (agreed, parted) {
+                    (true, None) => return Ok(Story::Same),
+                    (true, Some(parted)) if sent < parted => return Ok(Story::PartedAfter(seq.max(sent))),
+                    (true, Some(_)) => return Ok(Story::PartedAfter(seq)),
+                    (false, _) => parted = Some(seq),
                 }
             }
         }

@@ -67,7 +67,8 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
         assert_eq!(child.wait().await, 0, "{}", child.log());
         child.log()
     };
-    assert!(consume("4").await.contains("3 orders of 600 cents"));
+    let said = consume("4").await;
+    assert!(said.contains("3 orders of 600 cents"), "{said}");
     assert_eq!(pending(&stage, "counts").await, 0);
     let letter = "from outbox_dead_letter where group_name = 'counts' and id = 'poison' and replayed_at is null";
     eventually("the relay to bring the dead letter home", async || {
@@ -81,7 +82,8 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
     let replay = stage.command(&["dead", "replay", "--group", "counts"]).output().expect("it runs");
     assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
     stage.redis.command(&["XGROUP", "SETID", "orders", "counts", "0"]).await;
-    assert!(consume("5").await.contains("3 orders of 600 cents"));
+    let said = consume("5").await;
+    assert!(said.contains("3 orders of 600 cents"), "{said}");
     assert_eq!(pending(&stage, "counts").await, 0);
 }
 

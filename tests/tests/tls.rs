@@ -13,7 +13,15 @@ const PASSWORD: &str = "p@ss/w:rd";
 const IN_URLS: &str = "p%40ss%2Fw%3Ard";
 
 /// What `docs/operations.md` gives the relay in Redis.
-const REDIS_RIGHTS: [&str; 16] = [
+const REDIS_RIGHTS: [&str; 24] = [
+    "+eval",
+    "+xrevrange",
+    "+xtrim",
+    "+xdel",
+    "+expire",
+    "+persist",
+    "+hset",
+    "+hgetall",
     "+info",
     "+multi",
     "+exec",
@@ -145,7 +153,7 @@ async fn secure_redis(stage: &Stage, authority: &Authority) -> u16 {
         stage.redis.command(&["CONFIG", "SET", setting, &value]).await;
     }
     let password = format!(">{PASSWORD}");
-    let user = ["ACL", "SETUSER", "relay", "reset", "on", &password, "~orders", "~orders:dead"];
+    let user = ["ACL", "SETUSER", "relay", "reset", "on", &password, "~orders", "~orders:*"];
     stage.redis.command(&[&user[..], &REDIS_RIGHTS].concat()).await;
     port
 }

@@ -119,8 +119,13 @@ impl Consumer {
         for place in gone {
             self.forget(&place);
         }
+        // Whatever is pending of a partition is ours, however short ago its reader was heard of; and before that is in line
+        // nothing newer may be read, also when the first try is cut off.
+        if self.partitions.is_some() && !self.lanes[name].taken_over {
+            while self.adopt_from(name, Duration::ZERO, 1_000).await? {}
+        }
         let lane = self.lane(name);
-        lane.known = true;
+        (lane.known, lane.taken_over) = (true, true);
         lane.settled.get_or_insert(EntryId { generation: 0, seq: 0 });
         Ok(())
     }

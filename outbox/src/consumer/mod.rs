@@ -144,6 +144,8 @@ struct Lane {
     /// Nothing of it is begun any more.
     leaving: bool,
     settled: Option<EntryId>,
+    /// Of a partition: whatever was pending for others is ours.
+    taken_over: bool,
 }
 
 impl Lane {
@@ -384,6 +386,7 @@ impl Consumer {
                 missing_since: None,
                 leaving: false,
                 settled: None,
+                taken_over: false,
             };
             self.lanes.entry(lane).or_insert(new);
         }

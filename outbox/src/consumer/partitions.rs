@@ -113,8 +113,6 @@ impl Consumer {
             self.add_lanes(stream);
             for lane in self.lanes_of(stream) {
                 self.enter(&lane, now).await?;
-                // Everything that is pending is ours now, however short ago its reader was heard of.
-                while self.adopt_from(&lane, Duration::ZERO, 1_000).await? {}
             }
             tracing::info!(%stream, group = %self.group, "a partition is ours");
         }

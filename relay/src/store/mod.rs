@@ -137,18 +137,29 @@ pub(crate) async fn rows(
     Ok((rows, more))
 }
 
-/// The events' ids of these rows, and up to where retention has deleted rows.
-pub(crate) async fn ids(db: &mut PgConnection, stream: &str, seqs: &[Seq]) -> Result<(Vec<(Seq, String)>, Seq)> {
+/// What Postgres says of some entries of a stream.
+pub(crate) struct Told {
+    /// Those that it has a row for, with the event's id.
+    pub(crate) rows: Vec<(Seq, String)>,
+    /// Up to here it knows that it was sent.
+    pub(crate) sent: Seq,
+    /// Up to here retention has deleted rows.
+    pub(crate) pruned: Seq,
+}
+
+pub(crate) async fn told(db: &mut PgConnection, stream: &str, seqs: &[Seq]) -> Result<Told> {
     let rows = sqlx::query_as("select seq, id::text from outbox where stream = $1 and seq = any($2)")
         .bind(stream)
         .bind(seqs)
         .fetch_all(&mut *db)
         .await?;
-    let pruned: Option<i64> = sqlx::query_scalar("select pruned_seq from outbox_stream where stream = $1")
-        .bind(stream)
-        .fetch_optional(db)
-        .await?;
-    Ok((rows, pruned.unwrap_or(0)))
+    let known: Option<(i64, i64)> =
+        sqlx::query_as("select sent_seq, pruned_seq from outbox_stream where stream = $1")
+            .bind(stream)
+            .fetch_optional(db)
+            .await?;
+    let (sent, pruned) = known.unwrap_or_default();
+    Ok(Told { rows, sent, pruned })
 }
 
 /// The columns id, type, ver, key, created_at, payload, headers, from the given one on.

@@ -145,14 +145,23 @@ pub(crate) async fn part(db: &mut PgConnection, stream: &str, generation: u64, a
 }
 
 /// Writes down where the groups of these streams are, and forgets those that are no longer there. A group whose row somebody
-/// has locked comes with a later report.
-pub(crate) async fn report_groups(db: &mut PgConnection, streams: &[String], groups: &[GroupReport]) -> Result<()> {
-    sqlx::query(
-        "with g as (
+/// has locked comes with a later report. `false`: somebody else holds the lease by now, and nothing was written.
+pub(crate) async fn report_groups(
+    db: &mut PgConnection,
+    holder: Option<&str>,
+    streams: &[String],
+    groups: &[GroupReport],
+) -> Result<bool> {
+    sqlx::query_scalar(
+        "with ours as (
+             select from outbox_relay where $8::text is null or (holder = $8 and lease_until > clock_timestamp())
+         ), g as (
              select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
                            as g(stream, name, delivered, settled, pending, consumers)
+              where exists (select from ours)
          ), free as (
-             select stream, name from outbox_group where stream = any($7) for update skip locked
+             select stream, name from outbox_group where stream = any($7) and exists (select from ours)
+                for update skip locked
          ), gone as (
              delete from outbox_group o using free
               where o.stream = free.stream and o.name = free.name
@@ -163,11 +172,14 @@ pub(crate) async fn report_groups(db: &mut PgConnection, streams: &[String], gro
                     pending = g.pending, consumers = g.consumers, seen_at = clock_timestamp()
                from g join free on free.stream = g.stream and free.name = g.name
               where o.stream = g.stream and o.name = g.name
+         ), new as (
+             insert into outbox_group (stream, name, delivered_seq, settled_seq, pending, consumers, seen_at)
+             select stream, name, coalesce(delivered, 0), coalesce(settled, 0), pending, consumers, clock_timestamp()
+               from g
+              where not exists (select from outbox_group o where o.stream = g.stream and o.name = g.name)
+             on conflict do nothing
          )
-         insert into outbox_group (stream, name, delivered_seq, settled_seq, pending, consumers, seen_at)
-         select stream, name, coalesce(delivered, 0), coalesce(settled, 0), pending, consumers, clock_timestamp() from g
-          where not exists (select from outbox_group o where o.stream = g.stream and o.name = g.name)
-         on conflict do nothing",
+         select exists (select from ours)",
     )
     .bind(groups.iter().map(|group| &*group.stream).collect::<Vec<_>>())
     .bind(groups.iter().map(|group| &*group.name).collect::<Vec<_>>())
@@ -176,9 +188,9 @@ pub(crate) async fn report_groups(db: &mut PgConnection, streams: &[String], gro
     .bind(groups.iter().map(|group| group.pending).collect::<Vec<_>>())
     .bind(groups.iter().map(|group| group.consumers).collect::<Vec<_>>())
     .bind(streams)
-    .execute(db)
-    .await?;
-    Ok(())
+    .bind(holder)
+    .fetch_one(db)
+    .await
 }
 
 /// Where the groups of a stream were when that was last written down.
