@@ -150,11 +150,17 @@ impl Ground {
             .await?;
         self.sql("analyze outbox_receipt, outbox_stream").await?;
         self.clear_redis().await?;
+        // The relay compares it with its row.
+        let newest: String = sqlx::query_scalar("select id::text from outbox where stream = $1 and seq = $2")
+            .bind(STREAM)
+            .bind(upto)
+            .fetch_one(&mut self.db)
+            .await?;
         redis::cmd("XADD")
             .arg(STREAM)
             .arg(format!("1-{upto}"))
             .arg("id")
-            .arg("the newest one")
+            .arg(newest)
             .exec_async(&mut self.cache)
             .await?;
         Ok(())
