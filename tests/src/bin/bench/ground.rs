@@ -151,11 +151,12 @@ impl Ground {
         self.sql("analyze outbox_receipt, outbox_stream").await?;
         self.clear_redis().await?;
         // The relay compares it with its row.
-        let newest: String = sqlx::query_scalar("select id::text from outbox where stream = $1 and seq = $2")
+        let newest: Option<String> = sqlx::query_scalar("select id::text from outbox where stream = $1 and seq = $2")
             .bind(STREAM)
             .bind(upto)
-            .fetch_one(&mut self.db)
+            .fetch_optional(&mut self.db)
             .await?;
+        let newest = newest.unwrap_or_else(|| "a row that is no more".to_owned());
         redis::cmd("XADD")
             .arg(STREAM)
             .arg(format!("1-{upto}"))
