@@ -60,6 +60,23 @@ impl Appender {
         }
     }
 
+    /// The oldest entry of a generation that is still there.
+    pub(crate) async fn oldest(&mut self, stream: &str, generation: u64) -> Result<Option<EntryId>, Outage> {
+        let lowest = EntryId { generation, seq: 0 };
+        let mut pipeline = pipe();
+        pipeline.cmd("XRANGE").arg(stream).arg(lowest.to_string()).arg("+").arg("COUNT").arg(1);
+        let replies = self.send(stream, &pipeline).await?;
+        let number = |entry: &Value| match entry {
+            Value::Array(parts) => text(parts.first()?)?.parse().ok(),
+            _ => None,
+        };
+        match (&replies[0], as_error(&replies[0])) {
+            (_, Some(Fault::Outage(outage))) => Err(outage),
+            (Value::Array(entries), _) => Ok(entries.first().and_then(number)),
+            _ => Ok(None),
+        }
+    }
+
     /// How many entries each stream has; none where there is no such stream.
     pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
         let replies = self

@@ -52,12 +52,16 @@ impl Relay {
     }
 
     async fn told(&mut self, stream: &str, top: &Top) -> Result<News, Error> {
-        let newest = matches!(top, Top::At(id) if Seq::try_from(id.seq).is_ok_and(|seq| seq > self.mark.last));
-        if newest {
-            // Another relay may have looked later than we did.
+        self.mark_for(top).await?;
+        Ok(self.lanes.told(stream, top, self.mark.last))
+    }
+
+    /// Looks again if this top is beyond the newest number that we know of: another relay may have looked later than we did.
+    pub(crate) async fn mark_for(&mut self, top: &Top) -> Result<(), Error> {
+        if matches!(top, Top::At(id) if Seq::try_from(id.seq).is_ok_and(|seq| seq > self.mark.last)) {
             self.mark = store::mark(&mut self.db).await?;
         }
-        Ok(self.lanes.told(stream, top, self.mark.last))
+        Ok(())
     }
 
     /// Acts on what a look at a stream's top brought to light.

@@ -32,8 +32,8 @@ pub(crate) struct Lane {
     pub(crate) length: i64,
     /// Redis and Postgres tell the same story of it: looked at once a connection to Postgres.
     pub(crate) verified: bool,
-    /// Up to here every group has settled it, and it is gone from Redis.
-    pub(crate) trimmed: Seq,
+    /// Up to here it is gone from Redis, once we have looked.
+    pub(crate) trimmed: Option<Seq>,
     /// How often it was refused since it last flowed.
     pub(crate) refusals: i32,
     /// Entries that this relay sent since the last report.
@@ -98,7 +98,7 @@ impl Lanes {
             state: State::Unknown,
             verified: known.is_some_and(|lane| lane.verified),
             length: 0,
-            trimmed: 0,
+            trimmed: None,
             refusals: 0,
             sent: 0,
             reported: None,

@@ -184,26 +184,38 @@ impl Relay {
             let Some((old, undecided)) = old.get(stream) else { continue };
             let old = if short { lane.top } else { *old };
             let old = old.min(undecided.map_or(Seq::MAX, |lowest| lowest - 1));
-            let old = old.min(lane.trimmed.saturating_add(TRIM_NUMBERS_MAX));
-            if let Some(upto) = trim_to(settled, lane.generation, old, lane.top)
-                && upto.seq > lane.trimmed.unsigned_abs()
+            let (generation, top) = (lane.generation, lane.top);
+            let Some(trimmed) = self.trimmed(stream, generation).await? else { continue };
+            let old = old.min(trimmed.saturating_add(TRIM_NUMBERS_MAX));
+            if let Some(upto) = trim_to(settled, generation, old, top)
+                && upto.seq > trimmed.unsigned_abs()
             {
-                self.trim_stream(stream, upto, now).await?;
+                self.trim_stream(stream, trimmed, upto, now).await?;
             }
         }
         Ok(())
     }
 
+    /// Up to where a stream was trimmed before: by this relay, or by whoever worked before it. None: nothing is there.
+    async fn trimmed(&mut self, stream: &str, generation: u64) -> Result<Option<Seq>, Error> {
+        if let known @ Some(_) = self.lanes.lane(stream).trimmed {
+            return Ok(known);
+        }
+        let oldest = self.redis.met().oldest(stream, generation).await?;
+        let trimmed = oldest.and_then(|oldest| Seq::try_from(oldest.seq).ok()).map(|oldest| oldest - 1);
+        self.lanes.get_mut(stream).trimmed = trimmed;
+        Ok(trimmed)
+    }
+
     /// Trims under a watch. A dead letter that was sent after all is known by its entry: once that is gone nobody can tell,
     /// and replaying it would send it twice. So each is looked for first, and nobody can send one in between.
-    async fn trim_stream(&mut self, stream: &str, upto: EntryId, now: Instant) -> Result<(), Error> {
+    async fn trim_stream(&mut self, stream: &str, above: Seq, upto: EntryId, now: Instant) -> Result<(), Error> {
         self.redis.met().watch_only(stream).await?;
         self.take_tops(&[stream.to_owned()], now).await?;
         if !self.lanes.flows(stream) {
             return Ok(());
         }
         let seq = Seq::try_from(upto.seq).unwrap_or(Seq::MAX);
-        let above = self.lanes.lane(stream).trimmed;
         let held = store::held(&mut self.db, stream, above, seq).await?;
         if !held.is_empty() {
             let fates = self.fates(stream, held).await?;
@@ -218,7 +230,7 @@ impl Relay {
             Transacted::Done => {
                 let length = self.redis.met().lengths(&[stream.to_owned()]).await?.pop().flatten();
                 let lane = self.lanes.get_mut(stream);
-                lane.trimmed = seq;
+                lane.trimmed = Some(seq);
                 lane.length = length.unwrap_or(0);
                 tracing::debug!(stream, %upto, "settled by every group, so it may go");
             }

@@ -31,6 +31,7 @@ enum Story {
 impl Relay {
     /// Compares what Redis and Postgres say of a stream, unless that was done. `true`: nothing has changed.
     pub(crate) async fn verify(&mut self, stream: &str, top: &Top, now: Instant) -> Result<bool, Error> {
+        self.mark_for(top).await?;
         let Top::At(top) = *top else { return Ok(true) };
         let lane = self.lanes.lane(stream);
         let generation = lane.generation;

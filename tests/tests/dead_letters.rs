@@ -302,3 +302,21 @@ async fn names_that_postgres_cannot_keep_hold_up_no_letter_and_no_position() {
     .await;
     assert_eq!(stage.length("s").await, 10, "what a group of an odd name needs stays");
 }
+
+#[tokio::test]
+async fn letters_that_cannot_be_left_hold_up_those_of_no_other_stream() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    for stream in ["s", "t"] {
+        stage.enqueue(stream, &format!("bad-{stream}")).await;
+        stage.until_entries(&mut relay, stream, 1).await;
+    }
+    stage.redis.command(&["SET", "s:g:dead", "in the way"]).await;
+    let rejects = Doing(|_: Entry| async { Err(outbox::Failure::reject("it is bad")) });
+    let mut group = consumer(&stage, "s", "g").stream("t").handler(rejects).build().expect("valid");
+    until_settled(&mut group, 1).await;
+    assert_eq!(stage.length("t:g:dead").await, 1);
+    stage.redis.command(&["DEL", "s:g:dead"]).await;
+    until_settled(&mut group, 1).await;
+    assert_eq!(stage.length("s:g:dead").await, 1);
+}

@@ -123,3 +123,19 @@ async fn memory_that_is_short_is_made_by_trimming_and_drops_nothing() {
     .await;
     assert_eq!(stage.ask::<i64>("select count(*) from outbox where attempts > 0 or dead_at is not null").await, 0);
 }
+
+#[tokio::test]
+async fn a_relay_that_starts_late_in_the_numbers_trims_at_once() {
+    let stage = Stage::set().await;
+    stage.sql("select setval('outbox_seq_seq', 5000000000)").await;
+    let mut relay = stage.relay(&["--trim-after", "1ms"]).await;
+    stage.enqueue_many("s", 50).await;
+    stage.until_entries(&mut relay, "s", 50).await;
+    let mut group = consumer(&stage, "s", "g").handler(Doing(|_: Entry| async { Ok(()) })).build().expect("valid");
+    until_settled(&mut group, 50).await;
+    eventually("what is settled to go", async || {
+        tick(&mut relay).await;
+        stage.length("s").await == 1
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! A running member of a group: reads entries, lets handlers make them take effect, and settles them.
 //!
-//! One turn after the other, and nothing is hidden in between: connect if need be; keep what is ours and take over what
-//! others have left idle; settle what has ended; begin what may begin; then wait for whatever comes first. An entry is
+//! One turn after the other, and nothing is hidden in between: connect if need be; settle what has ended; keep what is
+//! ours and take over what others have left idle; begin what may begin; then wait for whatever comes first. An entry is
 //! acknowledged only after its handler said that it took effect, so a crash at any moment costs a repetition and never an
 //! event. What a repetition must not do twice the [inbox](crate::inbox) keeps apart.
 //!
@@ -108,8 +108,8 @@ pub struct Consumer {
     /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
     done: Vec<(Place, bool)>,
     letters: VecDeque<Letter>,
-    /// Redis has refused a dead letter for want of memory.
-    full: bool,
+    /// Streams whose dead letters Redis does not take.
+    refused: BTreeSet<Arc<str>>,
     /// Failed attempts that are to be written down.
     remember: Vec<Place>,
     /// Attempts that did not count after all.
@@ -208,7 +208,7 @@ impl Consumer {
             attempts: vec![],
             done: vec![],
             letters: VecDeque::new(),
-            full: false,
+            refused: BTreeSet::new(),
             remember: vec![],
             uncount: vec![],
             pause: Pause::default(),
@@ -353,7 +353,7 @@ impl Consumer {
         }
     }
 
-    /// Redis is away, or has lost something: both connections are made anew.
+    /// Redis is away, or has lost something: all connections are made anew.
     fn lose(&mut self, trouble: Trouble) -> Result<(), ConsumerError> {
         if let Trouble::Unusable(sentence) = trouble {
             return Err(ConsumerError::Unusable(sentence));
@@ -362,11 +362,18 @@ impl Consumer {
         self.former.extend(readers);
         self.reads.clear();
         self.reading.clear();
-        if self.away.more(Instant::now()) {
-            tracing::warn!(consumer = self.me, reason = %trouble, "Redis is away; no attempt is counted, everything waits");
-        }
-        if trouble == Trouble::NoGroup {
-            self.away.until = Some(Instant::now() + PAUSE_MIN);
+        let first = self.away.more(Instant::now());
+        match trouble {
+            Trouble::NoGroup => {
+                self.away.until = Some(Instant::now() + PAUSE_MIN);
+                if first {
+                    tracing::warn!(consumer = self.me, group = %self.group, "Redis has lost the group; it is put back where it was, or made anew");
+                }
+            }
+            trouble if first => {
+                tracing::warn!(consumer = self.me, group = %self.group, reason = %trouble, "Redis is away; no attempt is counted, everything waits");
+            }
+            _ => {}
         }
         Ok(())
     }

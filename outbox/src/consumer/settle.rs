@@ -1,6 +1,6 @@
 //! What becomes of attempts that have ended: settled, tried again, or buried.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -104,7 +104,7 @@ impl Consumer {
                 self.pause_for(&reason);
             }
             Outcome::Retry { after, reason } => {
-                tracing::warn!(stream = %place.0, number = %place.1, attempt, reason, retry_in = ?after, "an event could not be handled");
+                tracing::warn!(stream = %place.0, group = %self.group, number = %place.1, attempt, reason, retry_in = ?after, "an event could not be handled");
                 held.outages = 0;
                 held.attempts = attempt;
                 held.failures.push(failed(&reason));
@@ -218,24 +218,33 @@ impl Consumer {
     }
 
     async fn bury(&mut self) -> Result<(), Trouble> {
-        while let Some(letter) = self.letters.front() {
-            let (place, fields) = (letter.place.clone(), letter.fields.clone());
+        // Streams whose letters are not taken just now.
+        let mut refused: BTreeSet<Arc<str>> = BTreeSet::new();
+        for _ in 0..self.letters.len() {
+            let Some(letter) = self.letters.pop_front() else { break };
+            let (place, fields, stream) = (&letter.place, &letter.fields, self.stream_of(&letter.place.0));
+            if refused.contains(&stream) {
+                self.letters.push_back(letter);
+                continue;
+            }
             let bury = async |stream: &mut Stream, names: Names<'_>, me: &str| {
-                stream.bury(&names, me, place.1, &fields).await
+                stream.bury(&names, me, place.1, fields).await
             };
             let buried = match self.at(&place.0, bury).await {
+                Ok(buried) => buried,
                 // It stays ours, and is no reason to hold up the others.
-                Err(Trouble::Full(reason)) => {
-                    if !std::mem::replace(&mut self.full, true) {
-                        tracing::error!(group = %self.group, letters = self.letters.len(), reason, "Redis takes no dead letters; they wait, and so do their keys");
+                Err(trouble) => {
+                    self.letters.push_back(letter);
+                    let Trouble::Full(reason) = trouble else { return Err(trouble) };
+                    if self.refused.insert(stream.clone()) {
+                        tracing::error!(%stream, group = %self.group, reason, "Redis takes no dead letters; they wait, and so do their keys");
                     }
-                    return Ok(());
+                    refused.insert(stream);
+                    continue;
                 }
-                buried => buried?,
             };
-            self.full = false;
-            let letter = self.letters.pop_front().expect("it was there");
-            self.line.remove(&place);
+            self.refused.remove(&stream);
+            self.line.remove(place);
             if buried {
                 self.settled_count += 1;
                 self.stats_of(&place.0).0.buried += 1;
