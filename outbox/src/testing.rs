@@ -58,7 +58,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 
-use crate::consumer::line::{Held, Line, Place};
+use crate::consumer::line::{Line, Pending, Place};
 use crate::consumer::work::panicked;
 use crate::retry::Inherited;
 use crate::{BatchHandler, Entry, EntryId, Envelope, Event, Failure, Handler, Outcome, RetryPolicy};
@@ -245,15 +245,15 @@ impl<'a> Run<'a> {
                 Order::Shuffled(_) => (self.chance.next() * (last + 1) as f64) as usize,
             };
             let place = self.queues[queue].pop_front().expect("empty queues are gone");
-            let held = Held::new(Some(self.events[&place].clone()), 0);
-            self.line.add(place, held);
+            let pending = Pending::new(Some(self.events[&place].clone()), 0);
+            self.line.add(place, pending);
         }
         true
     }
 
     fn begin(&mut self, places: &[Place]) -> Vec<Entry> {
         let entry = |place: &Place| {
-            let attempt = self.line.get(place).map_or(1, |held| held.attempts + 1);
+            let attempt = self.line.get(place).map_or(1, |pending| pending.attempts + 1);
             let envelope = self.events[place].clone();
             Entry { attempt, ..Entry::new(&place.0, &self.kit.group, place.1, envelope) }
         };
@@ -283,13 +283,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The process ended during or after an attempt: another one takes the event over, and nobody knows what came of it.
+    /// The process ended during or after an attempt: another one claims the event, and nobody knows what came of it.
     fn end(&mut self, place: &Place) {
         self.ended.insert(place.clone());
-        let Some(held) = self.line.get_mut(place) else { return };
-        held.attempts += 1;
-        let inherited = self.kit.retry.inherit(held.attempts);
-        held.alone = inherited == Inherited::Alone;
+        let Some(pending) = self.line.get_mut(place) else { return };
+        pending.attempts += 1;
+        let inherited = self.kit.retry.inherit(pending.attempts);
+        pending.alone = inherited == Inherited::Alone;
         self.line.again(place);
         if let Inherited::Bury { reason } = inherited {
             self.bury(place, reason);
@@ -297,11 +297,11 @@ impl<'a> Run<'a> {
     }
 
     fn fail(&mut self, place: &Place, failure: Failure) {
-        let Some(held) = self.line.get_mut(place) else { return };
-        let attempt = held.attempts + 1;
+        let Some(pending) = self.line.get_mut(place) else { return };
+        let attempt = pending.attempts + 1;
         match self.kit.retry.decide(attempt, failure, self.chance.next()) {
             Outcome::Retry { after, .. } => {
-                held.attempts = attempt;
+                pending.attempts = attempt;
                 self.line.wait(place, self.now + after);
                 *self.report.retried.entry(self.id(place)).or_default() += 1;
             }

@@ -259,7 +259,7 @@ async fn an_entry_that_is_no_longer_ours_lets_no_other_of_its_key_begin_before_i
             Ok(())
         }
     });
-    // No heartbeat looks first, and nothing is read while three are held.
+    // No heartbeat looks first, and nothing is read while three are pending.
     let mut one = consumer(stage, "s", "g")
         .claim_after(Duration::from_secs(3_600))
         .retry(outbox::RetryPolicy {
@@ -268,7 +268,7 @@ async fn an_entry_that_is_no_longer_ours_lets_no_other_of_its_key_begin_before_i
             ..<_>::default()
         })
         .prefetch_max(100)
-        .held_max(3)
+        .pending_max(3)
         .handler(handler)
         .build()
         .expect("valid");

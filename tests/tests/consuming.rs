@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use outbox::{BatchHandler, Entry, Event, Failure, Tick};
-use outbox_tests::{Doing, Effects, Seen, Stage, consumer, eventually, until_settled};
+use outbox_tests::{Doing, Effects, Seen, Stage, consumer, eventually, letters, pending, until_settled};
 
 #[tokio::test]
 async fn each_event_takes_effect_once_in_each_group() {
@@ -23,7 +23,7 @@ async fn each_event_takes_effect_once_in_each_group() {
         let mut expected: Vec<_> = (0..50).map(|n| format!("s-{n}")).collect();
         expected.sort();
         assert_eq!(of_group, expected);
-        assert_eq!(pending(&stage, "s", group).await, 0);
+        assert_eq!(pending(&stage.redis, "s", group).await, 0);
     }
 }
 
@@ -47,12 +47,10 @@ async fn a_failed_event_is_tried_again_and_then_buried_with_its_reason() {
     until_settled(&mut consumer, 2).await;
     assert_eq!(seen.attempts("bad"), [1, 2, 3]);
     assert_eq!(seen.attempts("good"), [1]);
-    assert_eq!(pending(&stage, "s", "g").await, 0);
+    assert_eq!(pending(&stage.redis, "s", "g").await, 0);
 
-    let letter = letters(&stage, "s:g:dead").await.remove(0);
-    let field = |name: &str| {
-        letter.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone()).unwrap_or_default()
-    };
+    let letter = letters(&stage.redis, "s:g:dead").await.remove(0);
+    let field = |name: &str| letter.get(name).cloned().unwrap_or_default();
     assert_eq!((field("id"), field("data"), field("type")), ("bad".into(), "\"bad\"".into(), "test.happened".into()));
     assert_eq!(
         (field("dead:stream"), field("dead:group"), field("dead:entry")),
@@ -85,7 +83,7 @@ async fn a_rejected_event_is_buried_at_once() {
         .expect("valid");
     until_settled(&mut consumer, 1).await;
     assert_eq!(seen.attempts("a"), [1]);
-    assert_eq!(letters(&stage, "s:g:dead").await.len(), 1);
+    assert_eq!(letters(&stage.redis, "s:g:dead").await.len(), 1);
 }
 
 #[tokio::test]
@@ -108,12 +106,8 @@ async fn a_handler_that_panics_or_hangs_has_failed() {
         .build()
         .expect("valid");
     until_settled(&mut consumer, 2).await;
-    let mut reasons: Vec<_> = letters(&stage, "s:g:dead")
-        .await
-        .into_iter()
-        .flat_map(|letter| letter.into_iter().find(|(name, _)| name == "dead:reason"))
-        .map(|(_, reason)| reason)
-        .collect();
+    let mut reasons: Vec<_> =
+        letters(&stage.redis, "s:g:dead").await.into_iter().map(|letter| letter["dead:reason"].clone()).collect();
     reasons.sort();
     assert_eq!(reasons, ["the handler panicked: oh no", "the handler took longer than 20ms"]);
 }
@@ -122,51 +116,21 @@ async fn a_handler_that_panics_or_hangs_has_failed() {
 async fn an_entry_that_is_no_event_is_buried_and_its_neighbours_are_handled() {
     let stage = Stage::set().await;
     let effects = Effects::on(&stage).await;
-    stage
-        .redis
-        .command(&[
-            "XADD",
-            "s",
-            "1-1",
-            "id",
-            "a",
-            "type",
-            "t",
-            "ver",
-            "1",
-            "time",
-            "2026-01-01T00:00:00Z",
-            "data",
-            "1",
-        ])
-        .await;
-    stage.redis.command(&["XADD", "s", "1-2", "rubbish", "x"]).await;
-    stage
-        .redis
-        .command(&[
-            "XADD",
-            "s",
-            "1-3",
-            "id",
-            "c",
-            "type",
-            "t",
-            "ver",
-            "1",
-            "time",
-            "2026-01-01T00:00:00Z",
-            "data",
-            "1",
-        ])
-        .await;
+    let add = async |number: &str, fields: &[&str]| {
+        stage.redis.command(&[&["XADD", "s", number], fields].concat()).await;
+    };
+    let event = |id| ["id", id, "type", "t", "ver", "1", "time", "2026-01-01T00:00:00Z", "data", "1"];
+    add("1-1", &event("a")).await;
+    add("1-2", &["rubbish", "x"]).await;
+    add("1-3", &event("c")).await;
     let mut consumer = consumer(&stage, "s", "g").handler(effects.clone()).build().expect("valid");
     until_settled(&mut consumer, 3).await;
     let mut done = effects.of("g").await;
     done.sort();
     assert_eq!(done, ["a", "c"]);
-    let letter = letters(&stage, "s:g:dead").await.remove(0);
-    assert!(letter.contains(&("rubbish".into(), "x".into())), "the entry is kept as it was: {letter:?}");
-    assert!(letter.contains(&("dead:reason".into(), "the field \"id\" is missing".into())), "{letter:?}");
+    let letter = letters(&stage.redis, "s:g:dead").await.remove(0);
+    assert_eq!(letter["rubbish"], "x", "the entry is kept as it was");
+    assert_eq!(letter["dead:reason"], "the field \"id\" is missing");
 }
 
 #[tokio::test]
@@ -196,7 +160,7 @@ async fn an_outage_that_handlers_report_costs_no_attempt_and_buries_nothing() {
     away.store(false, Relaxed);
     until_settled(&mut consumer, 20).await;
     assert!(seen.all().iter().all(|(_, attempt)| *attempt == 1), "{:?}", seen.all());
-    assert!(letters(&stage, "s:g:dead").await.is_empty());
+    assert!(letters(&stage.redis, "s:g:dead").await.is_empty());
 }
 
 #[tokio::test]
@@ -269,22 +233,5 @@ async fn of_a_batch_that_fails_only_the_event_at_fault_is_buried() {
     expected.sort();
     assert_eq!(ids, expected);
     assert!(seen.all().iter().all(|(_, attempt)| *attempt == 1), "neighbours pay nothing");
-    assert_eq!(letters(&stage, "s:g:dead").await.len(), 1);
-}
-
-async fn pending(stage: &Stage, stream: &str, group: &str) -> i64 {
-    match stage.redis.command(&["XPENDING", stream, group]).await {
-        redis::Value::Array(summary) => match summary[0] {
-            redis::Value::Int(count) => count,
-            ref other => panic!("{other:?}"),
-        },
-        other => panic!("{other:?}"),
-    }
-}
-
-async fn letters(stage: &Stage, stream: &str) -> Vec<Vec<(String, String)>> {
-    let mut redis = stage.redis.connection().await;
-    let found: Vec<(String, Vec<(String, String)>)> =
-        redis::cmd("XRANGE").arg(stream).arg("-").arg("+").query_async(&mut redis).await.expect("a stream");
-    found.into_iter().map(|(_, fields)| fields).collect()
+    assert_eq!(letters(&stage.redis, "s:g:dead").await.len(), 1);
 }

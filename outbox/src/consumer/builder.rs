@@ -25,7 +25,7 @@ pub struct ConsumerBuilder {
     pub(crate) batch_max: usize,
     pub(crate) prefetch_max: usize,
     pub(crate) prefetch_bytes_max: usize,
-    pub(crate) held_max: usize,
+    pub(crate) pending_max: usize,
     pub(crate) handler_timeout: Duration,
     pub(crate) redis_timeout: Duration,
     pub(crate) claim_after: Duration,
@@ -59,7 +59,7 @@ impl ConsumerBuilder {
             batch_max: 1,
             prefetch_max: 0,
             prefetch_bytes_max: 32 << 20,
-            held_max: 10_000,
+            pending_max: 10_000,
             handler_timeout: Duration::from_secs(60),
             redis_timeout: Duration::from_secs(5),
             claim_after: Duration::from_secs(30),
@@ -133,8 +133,8 @@ impl ConsumerBuilder {
     }
 
     /// How many entries may wait for their next attempt, or behind another one of their key (10,000). Then reading waits.
-    pub fn held_max(mut self, entries: usize) -> Self {
-        self.held_max = entries;
+    pub fn pending_max(mut self, entries: usize) -> Self {
+        self.pending_max = entries;
         self
     }
 
@@ -220,7 +220,7 @@ impl ConsumerBuilder {
             ("concurrency", self.concurrency),
             ("the size of a batch", self.batch_max),
             ("prefetch_bytes_max", self.prefetch_bytes_max),
-            ("held_max", self.held_max),
+            ("pending_max", self.pending_max),
             ("the count of partitions", self.partitions.as_ref().map_or(1, |(_, count)| usize::from(*count))),
         ];
         if let Some((what, _)) = numbers.iter().find(|(_, number)| *number == 0) {

@@ -47,7 +47,7 @@ impl Consumer {
         let leaving = async { while !self.try_to(Self::leave).await {} };
         match timeout(patience, leaving).await {
             Ok(()) => tracing::info!(consumer = self.me, "the consumer has stopped"),
-            _ => tracing::warn!(consumer = self.me, "Redis is away; others take over what is pending after a while"),
+            _ => tracing::warn!(consumer = self.me, "Redis is away; others claim what is pending after a while"),
         }
     }
 
@@ -80,7 +80,7 @@ impl Consumer {
         for lane in self.lanes_of(stream) {
             let mut from = "-".to_owned();
             loop {
-                let found = self.at(&lane, async |stream, names, me| stream.own(&names, me, &from).await).await?;
+                let found = self.at(&lane, async |door, names, me| door.own(&names, me, &from).await).await?;
                 self.note_lost(&lane, &found.lost);
                 if found.next.is_empty() {
                     break;
@@ -88,8 +88,8 @@ impl Consumer {
                 from = format!("({}", found.next);
                 let mut entries: Vec<(EntryId, Duration, u32)> = vec![];
                 for entry in &found.entries {
-                    let held = self.line.get(&(lane.clone(), entry.number));
-                    let (wait, count) = match held.map(|held| (held.state, held.attempts)) {
+                    let pending = self.line.get(&(lane.clone(), entry.number));
+                    let (wait, count) = match pending.map(|pending| (pending.state, pending.attempts)) {
                         Some((State::Running, _)) if !running_too => continue,
                         Some((State::Running, attempts)) => (Duration::ZERO, attempts + 1),
                         Some((State::Ready, attempts)) => (Duration::ZERO, attempts),
@@ -99,7 +99,7 @@ impl Consumer {
                     entries.push((entry.number, claim_after.saturating_sub(wait), count));
                 }
                 if !entries.is_empty() {
-                    self.at(&lane, async |stream, names, me| stream.give_back(&names, me, &entries).await).await?;
+                    self.at(&lane, async |door, names, me| door.give_back(&names, me, &entries).await).await?;
                 }
                 for (number, _, _) in entries {
                     self.forget(&(lane.clone(), number));
@@ -115,7 +115,7 @@ impl Consumer {
         self.give_all_back(true).await?;
         self.tell().await?;
         for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
-            self.at(&lane, async |stream, names, me| stream.leave(&names, me).await).await?;
+            self.at(&lane, async |door, names, me| door.leave(&names, me).await).await?;
         }
         self.let_go_of_all().await
     }

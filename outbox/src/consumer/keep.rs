@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stream::{Names, Stream, Trouble};
+use super::stream::{Door, Names, Trouble};
 use super::work::tell_settled;
 use super::{Consumer, Place};
 use crate::{EntryId, Settled};
@@ -51,7 +51,7 @@ impl Consumer {
                 continue;
             }
             let (group, me, timeout) = (&self.group, &self.me, self.settings.redis_timeout);
-            let mut door = Stream::connect(&self.client, &stream, group, me, timeout).await?;
+            let mut door = Door::connect(&self.client, &stream, group, me, timeout).await?;
             self.cluster = door.is_cluster();
             if self.cluster && !has_tag(&stream) {
                 return Err(Trouble::Unusable(format!(
@@ -69,8 +69,7 @@ impl Consumer {
             lane.cursor = "0-0".to_owned();
             lane.known = false;
         }
-        self.kept = None;
-        self.adopted = None;
+        self.schedule.look_again();
         if let Some(partitions) = &mut self.partitions {
             partitions.look_again();
         }
@@ -83,7 +82,7 @@ impl Consumer {
         let after = lane.settled.map_or("0".to_owned(), |settled| settled.to_string());
         // No relay knows the lane on which dead letters are replayed.
         let (seen_before, missing_since) = (lane.settled.is_some() && **name == *lane.stream, lane.missing_since);
-        let there = self.at(name, async |stream, names, _| stream.has_group(names.lane, names.group).await).await?;
+        let there = self.at(name, async |door, names, _| door.has_group(names.lane, names.group).await).await?;
         if !there {
             // Whoever has worked here before leaves it to the relay, which knows where the group was.
             let since = missing_since.unwrap_or(now);
@@ -91,18 +90,17 @@ impl Consumer {
             if seen_before && now.duration_since(since) < HEAL_MAX {
                 return Err(Trouble::NoGroup);
             }
-            self.at(name, async |stream, names, _| stream.create_group(names.lane, names.group, &after).await)
-                .await?;
+            self.at(name, async |door, names, _| door.create_group(names.lane, names.group, &after).await).await?;
             tracing::info!(stream = %name, group = %self.group, after, "the group is made");
         }
         self.lane(name).missing_since = None;
 
-        let mut pending: HashSet<EntryId> = HashSet::new();
+        let mut ours: HashSet<EntryId> = HashSet::new();
         let mut from = "-".to_owned();
         loop {
-            let found = self.at(name, async |stream, names, me| stream.own(&names, me, &from).await).await?;
+            let found = self.at(name, async |door, names, me| door.own(&names, me, &from).await).await?;
             let next = found.next.clone();
-            pending.extend(found.entries.iter().map(|entry| entry.number));
+            ours.extend(found.entries.iter().map(|entry| entry.number));
             self.take_found(name, found, true);
             if next.is_empty() {
                 break;
@@ -113,7 +111,7 @@ impl Consumer {
         let gone: Vec<Place> = self
             .line
             .places()
-            .filter(|((lane, number), held)| lane == name && !held.is_running() && !pending.contains(number))
+            .filter(|((lane, number), pending)| lane == name && !pending.is_running() && !ours.contains(number))
             .map(|(place, _)| place.clone())
             .collect();
         for place in gone {
@@ -121,35 +119,36 @@ impl Consumer {
         }
         // Whatever is pending of a partition is ours, however short ago its reader was heard of; and before that is in line
         // nothing newer may be read, also when the first try is cut off.
-        if self.partitions.is_some() && !self.lanes[name].taken_over {
-            while self.adopt_from(name, Duration::ZERO, 1_000).await? {}
+        if self.partitions.is_some() && !self.lanes[name].claimed {
+            while self.claim_from(name, Duration::ZERO, 1_000).await? {}
         }
         let lane = self.lane(name);
-        (lane.known, lane.taken_over) = (true, true);
+        (lane.known, lane.claimed) = (true, true);
         lane.settled.get_or_insert(EntryId { generation: 0, seq: 0 });
         Ok(())
     }
 
     /// The slower work, each part at its own pace.
     pub(super) async fn keep(&mut self, now: Instant) -> Result<(), Trouble> {
-        if is_time(&mut self.kept, now, self.settings.claim_after / 3) {
+        let claim_after = self.settings.claim_after;
+        if self.schedule.renew.is_time(now, claim_after / 3) {
             self.renew().await?;
         }
-        let look = is_time(&mut self.adopted, now, Duration::from_secs(1).min(self.settings.claim_after / 4));
-        // Much may have been left. It is taken over as fast as it is handled, but not one by one.
+        let look = self.schedule.claim.is_time(now, Duration::from_secs(1).min(claim_after / 4));
+        // Much may have been left. It is claimed as fast as it is handled, but not one by one.
         if look || (self.more_was_left && self.room() * 2 >= self.settings.prefetch_max) {
-            self.adopt().await?;
+            self.claim().await?;
         }
-        if is_time(&mut self.settled, now, self.settings.settle_interval) {
+        if self.schedule.ask_settled.is_time(now, self.settings.settle_interval) {
             self.ask_settled().await?;
         }
-        if is_time(&mut self.told, now, TELL_INTERVAL) {
+        if self.schedule.tell.is_time(now, TELL_INTERVAL) {
             self.tell().await?;
         }
-        let silence = self.settings.claim_after * SILENCES;
-        if is_time(&mut self.tidied, now, silence) {
+        let silence = claim_after * SILENCES;
+        if self.schedule.tidy.is_time(now, silence) {
             for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
-                self.at(&lane, async |stream, names, _| stream.tidy(&names, silence).await).await?;
+                self.at(&lane, async |door, names, _| door.tidy(&names, silence).await).await?;
             }
         }
         Ok(())
@@ -163,14 +162,14 @@ impl Consumer {
         }
         for (lane, numbers) in by_lane {
             for portion in numbers.chunks(1_000) {
-                let kept = self.at(&lane, async |stream, names, me| stream.keep(&names, me, portion).await).await?;
+                let kept = self.at(&lane, async |door, names, me| door.keep(&names, me, portion).await).await?;
                 for number in kept.deleted {
                     self.is_deleted(&(lane.clone(), number));
                 }
                 for number in kept.lost {
                     let place = (lane.clone(), number);
-                    if self.line.get(&place).is_some_and(|held| !held.is_running() && !held.deleted) {
-                        tracing::warn!(stream = %lane, group = %self.group, %number, "an entry was taken over by another consumer");
+                    if self.line.get(&place).is_some_and(|pending| !pending.is_running() && !pending.deleted) {
+                        tracing::warn!(stream = %lane, group = %self.group, %number, "an entry was claimed by another consumer");
                         self.forget(&place);
                     }
                 }
@@ -181,9 +180,9 @@ impl Consumer {
 
     /// An entry is no longer in its stream. An attempt that runs may still make it take effect.
     pub(super) fn is_deleted(&mut self, place: &Place) {
-        let Some(held) = self.line.get_mut(place) else { return };
-        held.deleted = true;
-        if !held.is_running() {
+        let Some(pending) = self.line.get_mut(place) else { return };
+        pending.deleted = true;
+        if !pending.is_running() {
             self.forget(place);
             self.note_lost(&place.0, &[place.1.to_string()]);
         }
@@ -199,8 +198,8 @@ impl Consumer {
         self.stats_of(lane).0.lost += numbers.len() as u64;
     }
 
-    /// Takes over what others have left.
-    async fn adopt(&mut self) -> Result<(), Trouble> {
+    /// Claims what others have left.
+    async fn claim(&mut self) -> Result<(), Trouble> {
         let idle = self.settings.claim_after;
         let lanes = self.lanes.iter().filter(|(_, lane)| !lane.leaving);
         let mut more = false;
@@ -211,9 +210,9 @@ impl Consumer {
             }
             // Past what others are still at work on, as far as one look may go.
             for _ in 0..LOOK_MAX {
-                let held = self.line.len();
-                let at_the_end = !self.adopt_from(&lane, idle, count).await?;
-                let found = self.line.len() > held;
+                let before = self.line.len();
+                let at_the_end = !self.claim_from(&lane, idle, count).await?;
+                let found = self.line.len() > before;
                 more |= found && !at_the_end;
                 if found || at_the_end {
                     break;
@@ -224,21 +223,21 @@ impl Consumer {
         Ok(())
     }
 
-    /// Takes over what was left idle in a lane, from where the last look ended. `false`: that was the end.
-    pub(super) async fn adopt_from(
+    /// Claims what was left idle in a lane, from where the last look ended. `false`: that was the end.
+    pub(super) async fn claim_from(
         &mut self,
         lane: &Arc<str>,
         idle: Duration,
         count: usize,
     ) -> Result<bool, Trouble> {
         let (cursor, is_partition) = (self.lanes[lane].cursor.clone(), self.partitions.is_some());
-        let adopt = async |stream: &mut Stream, names: Names<'_>, me: &str| {
-            stream.adopt(&names, me, is_partition, idle, &cursor, count).await
+        let claim = async |door: &mut Door, names: Names<'_>, me: &str| {
+            door.claim(&names, me, is_partition, idle, &cursor, count).await
         };
-        let found = self.at(lane, adopt).await?;
+        let found = self.at(lane, claim).await?;
         let next = found.next.clone();
         if !found.entries.is_empty() {
-            tracing::info!(stream = %lane, group = %self.group, entries = found.entries.len(), "taken over from other consumers");
+            tracing::info!(stream = %lane, group = %self.group, entries = found.entries.len(), "claimed from other consumers");
         }
         self.take_found(lane, found, false);
         self.lane(lane).cursor.clone_from(&next);
@@ -248,7 +247,7 @@ impl Consumer {
     /// Tells the handler up to where nothing will come again.
     async fn ask_settled(&mut self) -> Result<(), Trouble> {
         for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
-            let upto = self.at(&lane, async |stream, names, _| stream.settled(&names).await).await?;
+            let upto = self.at(&lane, async |door, names, _| door.settled(&names).await).await?;
             let known = &mut self.lane(&lane).settled;
             if let Some(upto) = upto
                 && *known < Some(upto)
@@ -286,13 +285,4 @@ impl Consumer {
 /// Whether a name says which part of it a cluster places it by.
 fn has_tag(name: &str) -> bool {
     name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty())
-}
-
-/// Whether it is time, and if so, from when the next time counts.
-fn is_time(last: &mut Option<Instant>, now: Instant, every: Duration) -> bool {
-    let time = last.is_none_or(|last| now.duration_since(last) >= every);
-    if time {
-        *last = Some(now);
-    }
-    time
 }

@@ -12,7 +12,7 @@ pub(crate) type Place = (Arc<str>, EntryId);
 
 /// An entry that is ours and not settled yet.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Pending {
     /// None: it is fetched when it starts.
     pub(crate) envelope: Option<Envelope>,
     pub(crate) key: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) enum State {
 /// Everything that a consumer holds, in its order.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
-    held: BTreeMap<Place, Held>,
+    pending: BTreeMap<Place, Pending>,
     keys: HashMap<(Arc<str>, String), Queue>,
     /// What may start now, by age: no lane that is always full may keep the others waiting.
     ready: BTreeSet<(EntryId, Arc<str>)>,
@@ -78,7 +78,7 @@ struct Queue {
 
 impl Line {
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.pending.len()
     }
 
     /// Bytes of the events that are in memory.
@@ -86,19 +86,19 @@ impl Line {
         self.bytes
     }
 
-    pub(crate) fn get(&self, place: &Place) -> Option<&Held> {
-        self.held.get(place)
+    pub(crate) fn get(&self, place: &Place) -> Option<&Pending> {
+        self.pending.get(place)
     }
 
-    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut Held> {
-        self.held.get_mut(place)
+    pub(crate) fn get_mut(&mut self, place: &Place) -> Option<&mut Pending> {
+        self.pending.get_mut(place)
     }
 
     /// A batch failed, and nobody knows by whose fault: its entries come back in halves.
     pub(crate) fn halve(&mut self, places: &[Place]) {
         for place in places {
-            if let Some(held) = self.held.get_mut(place) {
-                held.together_max = places.len().div_ceil(2).min(held.together_max);
+            if let Some(pending) = self.pending.get_mut(place) {
+                pending.together_max = places.len().div_ceil(2).min(pending.together_max);
             }
             self.again(place);
         }
@@ -115,39 +115,40 @@ impl Line {
 
     /// What cannot begin yet need not lie in memory: it is fetched when its turn comes.
     pub(crate) fn unload(&mut self) {
-        for (place, held) in &mut self.held {
-            if held.state == State::Ready && !self.ready.contains(&age(place)) && held.envelope.take().is_some() {
+        for (place, pending) in &mut self.pending {
+            if pending.state == State::Ready && !self.ready.contains(&age(place)) && pending.envelope.take().is_some()
+            {
                 self.loaded -= 1;
-                self.bytes -= std::mem::take(&mut held.bytes);
+                self.bytes -= std::mem::take(&mut pending.bytes);
             }
         }
     }
 
     /// The event was fetched.
     pub(crate) fn load(&mut self, place: &Place, envelope: Envelope) {
-        let Some(held) = self.held.get_mut(place) else { return };
-        if held.envelope.is_none() {
-            held.bytes = envelope.bytes();
-            self.bytes += held.bytes;
+        let Some(pending) = self.pending.get_mut(place) else { return };
+        if pending.envelope.is_none() {
+            pending.bytes = envelope.bytes();
+            self.bytes += pending.bytes;
             self.loaded += 1;
-            held.envelope = Some(envelope);
+            pending.envelope = Some(envelope);
         }
     }
 
-    /// Every place that is held, in its order.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&Place, &Held)> {
-        self.held.iter()
+    /// Every place that is pending, in its order.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&Place, &Pending)> {
+        self.pending.iter()
     }
 
     /// Takes an entry in. One that is here already stays as it is.
-    pub(crate) fn add(&mut self, place: Place, held: Held) {
-        if self.held.contains_key(&place) {
+    pub(crate) fn add(&mut self, place: Place, pending: Pending) {
+        if self.pending.contains_key(&place) {
             return;
         }
-        self.bytes += held.bytes;
-        self.loaded += usize::from(held.envelope.is_some());
-        let state = held.state;
-        if let Some(key) = held.key.clone() {
+        self.bytes += pending.bytes;
+        self.loaded += usize::from(pending.envelope.is_some());
+        let state = pending.state;
+        if let Some(key) = pending.key.clone() {
             let queue = self.keys.entry((place.0.clone(), key)).or_default();
             // Something older of this key came later: who was first and has not begun waits behind it.
             if let Some(first) = queue.entries.first().filter(|first| **first > place.1) {
@@ -155,7 +156,7 @@ impl Line {
             }
             queue.entries.insert(place.1);
         }
-        self.held.insert(place.clone(), held);
+        self.pending.insert(place.clone(), pending);
         match state {
             State::Waiting(until) => self.waiting.push(Reverse((until, place))),
             _ => self.make_ready(&place),
@@ -170,21 +171,21 @@ impl Line {
             && let Some((number, lane)) = self.ready.first().cloned()
         {
             let place = (lane, number);
-            let held = &self.held[&place];
-            let fits = if held.alone { self.running == 0 && batch.is_empty() } else { !self.solo };
-            if !fits || (!batch.is_empty() && batch.len() >= held.together_max) {
+            let pending = &self.pending[&place];
+            let fits = if pending.alone { self.running == 0 && batch.is_empty() } else { !self.solo };
+            if !fits || (!batch.is_empty() && batch.len() >= pending.together_max) {
                 break;
             }
-            limit = limit.min(held.together_max.max(1));
-            self.solo = held.alone;
+            limit = limit.min(pending.together_max.max(1));
+            self.solo = pending.alone;
             self.ready.remove(&age(&place));
-            self.held.get_mut(&place).expect("what is ready is held").state = State::Running;
+            self.pending.get_mut(&place).expect("what is ready is pending").state = State::Running;
             if let Some(queue) = self.queue(&place) {
                 queue.running += 1;
             }
             // Its successor may come along in the same batch, after it.
             if let Some(next) = self.after(&place)
-                && self.held[&next].state == State::Ready
+                && self.pending[&next].state == State::Ready
                 && !self.solo
             {
                 self.ready.insert(age(&next));
@@ -204,32 +205,32 @@ impl Line {
     }
 
     /// It is settled, or no longer ours.
-    pub(crate) fn remove(&mut self, place: &Place) -> Option<Held> {
-        if self.held.get(place)?.is_running() {
+    pub(crate) fn remove(&mut self, place: &Place) -> Option<Pending> {
+        if self.pending.get(place)?.is_running() {
             self.has_ended(place);
         }
-        let held = self.held.remove(place)?;
-        self.bytes -= held.bytes;
-        self.loaded -= usize::from(held.envelope.is_some());
+        let pending = self.pending.remove(place)?;
+        self.bytes -= pending.bytes;
+        self.loaded -= usize::from(pending.envelope.is_some());
         self.ready.remove(&age(place));
-        if let Some(key) = held.key.clone() {
+        if let Some(key) = pending.key.clone() {
             let key = (place.0.clone(), key);
-            let queue = self.keys.get_mut(&key).expect("every held entry is in its key's queue");
+            let queue = self.keys.get_mut(&key).expect("every pending entry is in its key's queue");
             queue.entries.remove(&place.1);
             match queue.entries.first().copied() {
                 None => _ = self.keys.remove(&key),
                 Some(first) => self.make_ready(&(place.0.clone(), first)),
             }
         }
-        Some(held)
+        Some(pending)
     }
 
     /// What was running is tried again then; until then its event need not lie in memory.
     pub(crate) fn wait(&mut self, place: &Place, until: Instant) {
-        let Some(held) = self.held.get_mut(place) else { return };
-        let was = std::mem::replace(&mut held.state, State::Waiting(until));
-        self.loaded -= usize::from(held.envelope.take().is_some());
-        self.bytes -= std::mem::take(&mut held.bytes);
+        let Some(pending) = self.pending.get_mut(place) else { return };
+        let was = std::mem::replace(&mut pending.state, State::Waiting(until));
+        self.loaded -= usize::from(pending.envelope.take().is_some());
+        self.bytes -= std::mem::take(&mut pending.bytes);
         self.ready.remove(&age(place));
         self.waiting.push(Reverse((until, place.clone())));
         if was == State::Running {
@@ -239,8 +240,8 @@ impl Line {
 
     /// What was running may start again at once.
     pub(crate) fn again(&mut self, place: &Place) {
-        let Some(held) = self.held.get_mut(place) else { return };
-        if std::mem::replace(&mut held.state, State::Ready) == State::Running {
+        let Some(pending) = self.pending.get_mut(place) else { return };
+        if std::mem::replace(&mut pending.state, State::Ready) == State::Running {
             self.has_ended(place);
         }
         self.make_ready(place);
@@ -256,10 +257,10 @@ impl Line {
             && until <= now
         {
             self.waiting.pop();
-            if let Some(held) = self.held.get_mut(&place)
-                && held.state == State::Waiting(until)
+            if let Some(pending) = self.pending.get_mut(&place)
+                && pending.state == State::Waiting(until)
             {
-                held.state = State::Ready;
+                pending.state = State::Ready;
                 self.make_ready(&place);
             }
         }
@@ -277,27 +278,27 @@ impl Line {
     }
 
     fn queue(&mut self, place: &Place) -> Option<&mut Queue> {
-        let key = self.held.get(place)?.key.clone()?;
+        let key = self.pending.get(place)?.key.clone()?;
         self.keys.get_mut(&(place.0.clone(), key))
     }
 
     fn make_ready(&mut self, place: &Place) {
-        let held = &self.held[place];
-        let first = match &held.key {
+        let pending = &self.pending[place];
+        let first = match &pending.key {
             None => true,
             Some(key) => {
                 let queue = &self.keys[&(place.0.clone(), key.clone())];
                 queue.running == 0 && queue.entries.first() == Some(&place.1)
             }
         };
-        if first && held.state == State::Ready {
+        if first && pending.state == State::Ready {
             self.ready.insert(age(place));
         }
     }
 
     /// The next entry of the same key.
     fn after(&self, place: &Place) -> Option<Place> {
-        let key = self.held[place].key.clone()?;
+        let key = self.pending[place].key.clone()?;
         let queue = &self.keys[&(place.0.clone(), key)];
         let next = queue.entries.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
         Some((place.0.clone(), *next))
@@ -308,7 +309,7 @@ fn age((lane, number): &Place) -> (EntryId, Arc<str>) {
     (*number, lane.clone())
 }
 
-impl Held {
+impl Pending {
     pub(crate) fn is_running(&self) -> bool {
         self.state == State::Running
     }
@@ -341,8 +342,8 @@ mod tests {
         ("s".into(), EntryId { generation: 1, seq })
     }
 
-    fn held(key: Option<&str>) -> Held {
-        Held { key: key.map(Into::into), ..Held::new(None, 0) }
+    fn pending(key: Option<&str>) -> Pending {
+        Pending { key: key.map(Into::into), ..Pending::new(None, 0) }
     }
 
     fn seqs(batch: &[Place]) -> Vec<u64> {
@@ -353,7 +354,7 @@ mod tests {
     fn equal_keys_go_one_after_another_and_others_beside_them() {
         let (mut line, now) = (Line::default(), Instant::now());
         for (seq, key) in [(1, Some("a")), (2, Some("a")), (3, Some("b")), (4, None)] {
-            line.add(place(seq), held(key));
+            line.add(place(seq), pending(key));
         }
         let started: Vec<_> = std::iter::from_fn(|| line.start(1, now).pop()).collect();
         assert_eq!(seqs(&started), [1, 3, 4]);
@@ -365,7 +366,7 @@ mod tests {
     fn a_key_whose_entry_waits_waits_too_and_other_keys_go_on() {
         let (mut line, now) = (Line::default(), Instant::now());
         for (seq, key) in [(1, "a"), (2, "a"), (3, "b")] {
-            line.add(place(seq), held(Some(key)));
+            line.add(place(seq), pending(Some(key)));
         }
         assert_eq!(seqs(&line.start(1, now)), [1]);
         let later = now + Duration::from_secs(1);
@@ -380,7 +381,7 @@ mod tests {
     fn a_batch_may_hold_a_whole_key_in_its_order() {
         let (mut line, now) = (Line::default(), Instant::now());
         for (seq, key) in [(1, "a"), (2, "a"), (3, "b"), (4, "a"), (5, "b")] {
-            line.add(place(seq), held(Some(key)));
+            line.add(place(seq), pending(Some(key)));
         }
         assert_eq!(seqs(&line.start(4, now)), [1, 2, 3, 4]);
         assert!(line.start(4, now).is_empty(), "b waits for its first");
@@ -394,7 +395,7 @@ mod tests {
     fn a_batch_that_failed_comes_back_in_halves() {
         let (mut line, now) = (Line::default(), Instant::now());
         for seq in 1..=4 {
-            line.add(place(seq), held(None));
+            line.add(place(seq), pending(None));
         }
         let batch = line.start(4, now);
         line.halve(&batch);
@@ -406,18 +407,18 @@ mod tests {
     fn lanes_take_turns_by_age() {
         let (mut line, now) = (Line::default(), Instant::now());
         for seq in [1, 3, 5] {
-            line.add(place(seq), held(None));
+            line.add(place(seq), pending(None));
         }
-        line.add(("another".into(), EntryId { generation: 1, seq: 4 }), held(None));
+        line.add(("another".into(), EntryId { generation: 1, seq: 4 }), pending(None));
         assert_eq!(seqs(&line.start(4, now)), [1, 3, 4, 5]);
     }
 
     #[test]
     fn a_suspect_is_handled_alone() {
         let (mut line, now) = (Line::default(), Instant::now());
-        line.add(place(1), held(None));
-        line.add(place(2), Held { alone: true, ..held(None) });
-        line.add(place(3), held(None));
+        line.add(place(1), pending(None));
+        line.add(place(2), Pending { alone: true, ..pending(None) });
+        line.add(place(3), pending(None));
         assert_eq!(seqs(&line.start(10, now)), [1]);
         assert!(line.start(10, now).is_empty(), "the suspect waits until nothing runs, and the others behind it");
         line.remove(&place(1));
@@ -428,7 +429,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in whatever order and fails however often: of each key only the oldest held one runs, and all
+        /// Whatever comes in whatever order and fails however often: of each key only the oldest pending one runs, and all
         /// are settled in the end.
         #[test]
         fn no_entry_overtakes_its_key(choices in proptest::collection::vec((0..40u64, 0..4u8, 0..3u8), 1..200)) {
@@ -436,9 +437,9 @@ mod tests {
             let mut running: Vec<Place> = vec![];
             let check = |line: &Line, running: &[Place]| {
                 for place in running {
-                    let key = &line.held[place].key;
-                    let older = line.places().filter(|(other, held)| {
-                        key.is_some() && held.key == *key && other.1 < place.1 && held.state != State::Running
+                    let key = &line.pending[place].key;
+                    let older = line.places().filter(|(other, pending)| {
+                        key.is_some() && pending.key == *key && other.1 < place.1 && pending.state != State::Running
                     });
                     // Older ones may have come after it had begun; they must not run beside it unless they were first.
                     for (other, _) in older {
@@ -448,11 +449,11 @@ mod tests {
             };
             for (seq, action, key) in choices {
                 match action {
-                    0 | 1 => line.add(place(seq), held(["a", "b", ""].get(key as usize).copied().filter(|key| !key.is_empty()))),
+                    0 | 1 => line.add(place(seq), pending(["a", "b", ""].get(key as usize).copied().filter(|key| !key.is_empty()))),
                     2 => {
                         let batch = line.start(1 + key as usize, now);
-                        for place in batch.iter().filter(|place| line.held[*place].key.is_some()) {
-                            let beside = running.iter().find(|other| line.held[*other].key == line.held[place].key);
+                        for place in batch.iter().filter(|place| line.pending[*place].key.is_some()) {
+                            let beside = running.iter().find(|other| line.pending[*other].key == line.pending[place].key);
                             prop_assert!(beside.is_none(), "{:?} runs beside {:?}", place, beside);
                         }
                         running.extend(batch);

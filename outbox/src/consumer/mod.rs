@@ -1,12 +1,12 @@
 //! A running member of a group: reads entries, lets handlers make them take effect, and settles them.
 //!
 //! One turn after the other, and nothing is hidden in between: connect if need be; settle what has ended; keep what is
-//! ours and take over what others have left idle; begin what may begin; then wait for whatever comes first. An entry is
+//! ours and claim what others have left idle; begin what may begin; then wait for whatever comes first. An entry is
 //! acknowledged only after its handler said that it took effect, so a crash at any moment costs a repetition and never an
 //! event. What a repetition must not do twice the [inbox](crate::inbox) keeps apart.
 //!
 //! Redis counts deliveries, but a delivery is not an attempt: the count of an entry is raised when an attempt begins, and
-//! whoever takes an entry over leaves the count as it is. Only the first attempt is not written down, which saves a round
+//! whoever claims an entry leaves the count as it is. Only the first attempt is not written down, which saves a round
 //! trip for every event: an entry that was delivered once and not settled may or may not have been begun.
 
 mod builder;
@@ -14,6 +14,7 @@ mod drain;
 mod keep;
 pub(crate) mod line;
 mod partitions;
+mod schedule;
 mod settle;
 mod stats;
 mod stream;
@@ -34,9 +35,10 @@ pub use stats::Stats;
 
 use self::line::{Line, Place};
 use self::partitions::Partitions;
+use self::schedule::Schedule;
 use self::settle::Letter;
 use self::stats::Times;
-use self::stream::{Delivered, Stream, Trouble};
+use self::stream::{Delivered, Door, Trouble};
 use self::work::{Finished, Work};
 use crate::EntryId;
 
@@ -91,7 +93,7 @@ pub struct Consumer {
     lanes: BTreeMap<Arc<str>, Lane>,
     partitions: Option<Partitions>,
     /// Connections, by stream; in a Redis that is no cluster one for all.
-    doors: BTreeMap<Arc<str>, Stream>,
+    doors: BTreeMap<Arc<str>, Door>,
     /// The connections that read before these: Redis may not have noticed yet that they are gone.
     former: BTreeMap<Arc<str>, i64>,
     cluster: bool,
@@ -117,13 +119,9 @@ pub struct Consumer {
     pause: Pause,
     away: Pause,
     stats: BTreeMap<Arc<str>, (Stats, Times)>,
-    told: Option<Instant>,
-    kept: Option<Instant>,
-    tidied: Option<Instant>,
-    adopted: Option<Instant>,
+    schedule: Schedule,
     /// The last look at what others have left did not come to its end.
     more_was_left: bool,
-    settled: Option<Instant>,
     /// How large events are, as a rule.
     event_bytes: usize,
     settled_count: usize,
@@ -145,7 +143,7 @@ struct Lane {
     leaving: bool,
     settled: Option<EntryId>,
     /// Of a partition: whatever was pending for others is ours.
-    taken_over: bool,
+    claimed: bool,
 }
 
 impl Lane {
@@ -214,12 +212,8 @@ impl Consumer {
             pause: Pause::default(),
             away: Pause::default(),
             stats: BTreeMap::new(),
-            told: None,
-            kept: None,
-            tidied: None,
-            adopted: None,
+            schedule: Schedule::default(),
             more_was_left: false,
-            settled: None,
             event_bytes: 4_096,
             settled_count: 0,
             settings,
@@ -312,8 +306,8 @@ impl Consumer {
         let now = Instant::now();
         let until = self.next(now).saturating_duration_since(now);
         tokio::select! {
-            Some((door, read)) = self.reads.next(), if !self.reads.is_empty() => {
-                self.reading.remove(&door);
+            Some((key, read)) = self.reads.next(), if !self.reads.is_empty() => {
+                self.reading.remove(&key);
                 match read {
                     Ok(delivered) => self.take(delivered),
                     // The next turn meets Redis anew.
@@ -379,7 +373,7 @@ impl Consumer {
     }
 
     /// The connection for a stream.
-    fn door(&mut self, stream: &str) -> Result<&mut Stream, Trouble> {
+    fn door(&mut self, stream: &str) -> Result<&mut Door, Trouble> {
         let key = if self.cluster { stream } else { "" };
         self.doors.get_mut(key).ok_or_else(|| Trouble::Away("not connected".to_owned()))
     }
@@ -393,7 +387,7 @@ impl Consumer {
                 missing_since: None,
                 leaving: false,
                 settled: None,
-                taken_over: false,
+                claimed: false,
             };
             self.lanes.entry(lane).or_insert(new);
         }

@@ -1,7 +1,7 @@
 //! Order across processes: each partition of a topic is read by one consumer at a time.
 //!
 //! The right to read a partition is a key that expires. Whoever takes it over from somebody who was silent first ends that
-//! one's connection, so that a reader that was frozen cannot be given entries any more when it wakes up; then takes over what
+//! one's connection, so that a reader that was frozen cannot be given entries any more when it wakes up; then claims what
 //! was pending; then reads.
 //!
 //! Whoever has more than its share gives one back: begins nothing of it any more, and lets go of it when its last attempt has
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Consumer;
+use super::schedule::Clock;
 use super::stream::Trouble;
 
 /// The partitions of a topic, and which of them are ours.
@@ -23,13 +24,13 @@ pub(super) struct Partitions {
     held: BTreeMap<Arc<str>, Instant>,
     /// Ours until its last attempt has ended.
     leaving: Option<Arc<str>>,
-    looked: Option<Instant>,
+    look: Clock,
 }
 
 impl Partitions {
     pub(super) fn of(topic: &str, count: u16) -> Self {
         let streams = (0..count).map(|nth| crate::partition::name(topic, nth).into()).collect();
-        Self { streams, held: BTreeMap::new(), leaving: None, looked: None }
+        Self { streams, held: BTreeMap::new(), leaving: None, look: Clock::default() }
     }
 
     pub(super) fn streams(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -37,7 +38,7 @@ impl Partitions {
     }
 
     pub(super) fn look_again(&mut self) {
-        self.looked = None;
+        self.look = Clock::default();
     }
 }
 
@@ -55,11 +56,7 @@ impl Consumer {
         // Whoever was frozen for longer than the lease has lost them, whatever Redis says by now.
         let late: Vec<Arc<str>> =
             partitions.held.iter().filter(|(_, until)| **until <= now).map(|(stream, _)| stream.clone()).collect();
-        let time =
-            partitions.looked.is_none_or(|at| now.duration_since(at) >= (lease / 6).min(Duration::from_secs(1)));
-        if time {
-            partitions.looked = Some(now);
-        }
+        let time = partitions.look.is_time(now, (lease / 6).min(Duration::from_secs(1)));
         if !late.is_empty() {
             self.end_reads().await?;
         }
@@ -140,7 +137,7 @@ impl Consumer {
             return Ok(());
         };
         let lanes = self.lanes_of(&stream);
-        if self.line.places().any(|((lane, _), held)| held.is_running() && lanes.contains(lane)) {
+        if self.line.places().any(|((lane, _), pending)| pending.is_running() && lanes.contains(lane)) {
             return Ok(());
         }
         self.settle().await?;
@@ -151,7 +148,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Forgets a partition and what is held of it, and cuts its attempts off: the next holder takes it over.
+    /// Forgets a partition and what is pending of it, and cuts its attempts off: the next holder claims it.
     fn lose_partition(&mut self, stream: &Arc<str>) {
         if let Some(partitions) = &mut self.partitions {
             partitions.held.remove(stream);

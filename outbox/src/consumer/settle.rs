@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 
 use super::line::{Failed, Place};
 use super::stats::rfc3339;
-use super::stream::{Begun, Names, Stream, Trouble};
+use super::stream::{Begun, Door, Names, Trouble};
 use super::work::Finished;
 use super::{Consumer, PAUSE_MAX, PAUSE_MIN};
 use crate::retry::Outcome;
@@ -58,7 +58,7 @@ impl Consumer {
                     stats.processed += 1;
                     stats.last_active_at = Some(rfc3339(SystemTime::now()));
                     times.took(took);
-                    let tried = self.line.remove(&place).is_some_and(|held| !held.failures.is_empty());
+                    let tried = self.line.remove(&place).is_some_and(|pending| !pending.failures.is_empty());
                     self.done.push((place, tried));
                 }
             }
@@ -66,7 +66,7 @@ impl Consumer {
             Err(failure) => {
                 let place = &places[0];
                 self.stats_of(&place.0).1.took(took);
-                let attempt = self.line.get(place).map_or(1, |held| held.attempts + 1);
+                let attempt = self.line.get(place).map_or(1, |pending| pending.attempts + 1);
                 self.fail(place, failure, attempt);
             }
         }
@@ -89,7 +89,7 @@ impl Consumer {
         let now = Instant::now();
         let outcome = self.settings.retry.decide(attempt, failure, chance());
         let me = self.me.clone();
-        let Some(held) = self.line.get_mut(place) else { return };
+        let Some(pending) = self.line.get_mut(place) else { return };
         let failed = |error: &str| Failed {
             at: rfc3339(SystemTime::now()),
             consumer: me.clone(),
@@ -97,19 +97,19 @@ impl Consumer {
         };
         match outcome {
             Outcome::Pause { reason } => {
-                held.outages += 1;
-                let wait = PAUSE_MIN.saturating_mul(1 << held.outages.min(10)).min(PAUSE_MAX);
+                pending.outages += 1;
+                let wait = PAUSE_MIN.saturating_mul(1 << pending.outages.min(10)).min(PAUSE_MAX);
                 self.line.wait(place, now + wait);
                 self.uncount.push(place.clone());
                 self.pause_for(&reason);
             }
             Outcome::Retry { after, reason } => {
                 tracing::warn!(stream = %place.0, group = %self.group, number = %place.1, attempt, reason, retry_in = ?after, "an event could not be handled");
-                held.outages = 0;
-                held.attempts = attempt;
-                held.failures.push(failed(&reason));
-                if held.failures.len() > FAILURES_MAX {
-                    held.failures.remove(1); // the first one is worth keeping
+                pending.outages = 0;
+                pending.attempts = attempt;
+                pending.failures.push(failed(&reason));
+                if pending.failures.len() > FAILURES_MAX {
+                    pending.failures.remove(1); // the first one is worth keeping
                 }
                 self.line.wait(place, now + after);
                 self.remember.push(place.clone());
@@ -119,8 +119,8 @@ impl Consumer {
                 stats.last_active_at = Some(rfc3339(SystemTime::now()));
             }
             Outcome::Bury { reason } => {
-                held.attempts = attempt;
-                held.failures.push(failed(&reason));
+                pending.attempts = attempt;
+                pending.failures.push(failed(&reason));
                 let letter = self.letter(place, &reason);
                 // It stays ours, and its key waits, until Redis has it among the dead letters.
                 self.line.wait(place, now + NEVER);
@@ -139,7 +139,7 @@ impl Consumer {
     }
 
     fn letter(&self, place: &Place, reason: &str) -> Letter {
-        let held = self.line.get(place).expect("it is held until it is buried");
+        let pending = self.line.get(place).expect("it is pending until it is buried");
         let at = |failed: Option<&Failed>| failed.map(|failed| failed.at.clone()).unwrap_or_default();
         let stream = self.stream_of(&place.0);
         let reason: String = reason.chars().filter(|c| *c != '\0').take(REASON_CHARS_MAX).collect();
@@ -148,11 +148,11 @@ impl Consumer {
             ("dead:lane", place.0.to_string()),
             ("dead:group", self.group.to_string()),
             ("dead:entry", place.1.to_string()),
-            ("dead:attempts", held.attempts.to_string()),
+            ("dead:attempts", pending.attempts.to_string()),
             ("dead:reason", reason.clone()),
-            ("dead:failures", serde_json::to_string(&held.failures).unwrap_or_default()),
-            ("dead:first_failed_at", at(held.failures.first())),
-            ("dead:last_failed_at", at(held.failures.last())),
+            ("dead:failures", serde_json::to_string(&pending.failures).unwrap_or_default()),
+            ("dead:first_failed_at", at(pending.failures.first())),
+            ("dead:last_failed_at", at(pending.failures.last())),
             ("dead:consumer", self.me.clone()),
             ("dead:handler", self.settings.version.clone()),
         ];
@@ -164,9 +164,9 @@ impl Consumer {
         self.acknowledge().await?;
         self.uncount().await?;
         for place in std::mem::take(&mut self.remember) {
-            let Some(held) = self.line.get(&place) else { continue };
-            let tries = serde_json::to_string(&held.failures).unwrap_or_default();
-            self.at(&place.0, async |stream, names, _| stream.remember(&names, place.1, &tries).await).await?;
+            let Some(pending) = self.line.get(&place) else { continue };
+            let tries = serde_json::to_string(&pending.failures).unwrap_or_default();
+            self.at(&place.0, async |door, names, _| door.remember(&names, place.1, &tries).await).await?;
         }
         self.bury().await
     }
@@ -184,7 +184,7 @@ impl Consumer {
             }
             for (lane, (numbers, tried)) in by_lane {
                 let acknowledged =
-                    self.at(&lane, async |stream, names, _| stream.acknowledge(&names, &numbers, &tried).await).await;
+                    self.at(&lane, async |door, names, _| door.acknowledge(&names, &numbers, &tried).await).await;
                 match acknowledged {
                     // What the relay builds anew begins at or before these: they come again, and the inbox knows them.
                     Ok(()) | Err(Trouble::NoGroup) => {}
@@ -201,12 +201,12 @@ impl Consumer {
     async fn uncount(&mut self) -> Result<(), Trouble> {
         let mut by_lane: BTreeMap<Arc<str>, Vec<(EntryId, u32)>> = BTreeMap::new();
         for place in &self.uncount {
-            if let Some(held) = self.line.get(place) {
-                by_lane.entry(place.0.clone()).or_default().push((place.1, held.attempts));
+            if let Some(pending) = self.line.get(place) {
+                by_lane.entry(place.0.clone()).or_default().push((place.1, pending.attempts));
             }
         }
         for (lane, attempts) in by_lane {
-            let kept = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+            let kept = self.at(&lane, async |door, names, me| door.begin(&names, me, &attempts).await).await?;
             for ((number, _), kept) in attempts.into_iter().zip(kept) {
                 if matches!(kept, Begun::Deleted) {
                     self.is_deleted(&(lane.clone(), number));
@@ -227,9 +227,8 @@ impl Consumer {
                 self.letters.push_back(letter);
                 continue;
             }
-            let bury = async |stream: &mut Stream, names: Names<'_>, me: &str| {
-                stream.bury(&names, me, place.1, fields).await
-            };
+            let bury =
+                async |door: &mut Door, names: Names<'_>, me: &str| door.bury(&names, me, place.1, fields).await;
             let buried = match self.at(&place.0, bury).await {
                 Ok(buried) => buried,
                 // It stays ours, and is no reason to hold up the others.
@@ -259,7 +258,7 @@ impl Consumer {
     pub(super) async fn at<T>(
         &mut self,
         lane: &str,
-        what: impl AsyncFnOnce(&mut Stream, Names<'_>, &str) -> Result<T, Trouble>,
+        what: impl AsyncFnOnce(&mut Door, Names<'_>, &str) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
         let stream = self.stream_of(lane);
         let (group, me) = (self.group.clone(), self.me.clone());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::line::{Held, Place};
+use super::line::{Pending, Place};
 use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
 use super::{Consumer, Lane};
@@ -25,29 +25,29 @@ impl Consumer {
         if count == 0 || self.more_was_left || self.pause.holds(now) {
             return;
         }
-        for (door, lanes) in self.lanes_by_door() {
-            if self.reading.contains(&door) {
+        for (key, lanes) in self.lanes_by_door() {
+            if self.reading.contains(&key) {
                 continue;
             }
-            let Some(stream) = self.doors.get(&door) else { continue };
+            let Some(door) = self.doors.get(&key) else { continue };
             let each = count.div_ceil(lanes.len());
-            let read = stream.read(&lanes, &self.group, &self.me, each, false);
-            self.reading.insert(door.clone());
-            self.reads.push(Box::pin(async move { (door, read.await) }));
+            let read = door.read(&lanes, &self.group, &self.me, each, false);
+            self.reading.insert(key.clone());
+            self.reads.push(Box::pin(async move { (key, read.await) }));
         }
     }
 
     /// Ends the reads that wait, and takes in what came to them meanwhile.
     pub(super) async fn end_reads(&mut self) -> Result<(), Trouble> {
         while !self.reads.is_empty() {
-            for door in &self.reading {
-                if let Some(stream) = self.doors.get_mut(door) {
-                    stream.end_read().await?;
+            for key in &self.reading {
+                if let Some(door) = self.doors.get_mut(key) {
+                    door.end_read().await?;
                 }
             }
             // A read that has just been sent may reach Redis after the word that was to end it: that is said again.
-            while let Ok(Some((door, read))) = timeout(UNBLOCK_INTERVAL, self.reads.next()).await {
-                self.reading.remove(&door);
+            while let Ok(Some((key, read))) = timeout(UNBLOCK_INTERVAL, self.reads.next()).await {
+                self.reading.remove(&key);
                 self.take(read?);
             }
         }
@@ -60,10 +60,10 @@ impl Consumer {
         if count == 0 || self.pause.holds(Instant::now()) {
             return Ok(());
         }
-        for (door, lanes) in self.lanes_by_door() {
-            let stream = self.doors.get(&door).ok_or_else(|| Trouble::Away("not connected".to_owned()))?;
+        for (key, lanes) in self.lanes_by_door() {
+            let door = self.doors.get(&key).ok_or_else(|| Trouble::Away("not connected".to_owned()))?;
             let each = count.div_ceil(lanes.len());
-            let delivered = stream.read(&lanes, &self.group, &self.me, each, true).await?;
+            let delivered = door.read(&lanes, &self.group, &self.me, each, true).await?;
             self.take(delivered);
         }
         Ok(())
@@ -72,8 +72,8 @@ impl Consumer {
     fn lanes_by_door(&self) -> BTreeMap<Arc<str>, Vec<String>> {
         let mut doors: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
         for (name, lane) in self.lanes.iter().filter(|(_, lane)| !lane.leaving) {
-            let door = if self.cluster { lane.stream.clone() } else { "".into() };
-            doors.entry(door).or_default().push(name.to_string());
+            let key = if self.cluster { lane.stream.clone() } else { "".into() };
+            doors.entry(key).or_default().push(name.to_string());
         }
         doors
     }
@@ -86,7 +86,7 @@ impl Consumer {
         }
         let loaded = settings.prefetch_max.saturating_sub(self.line.loaded());
         let bytes = settings.prefetch_bytes_max.saturating_sub(self.line.bytes()) / self.event_bytes.max(1);
-        loaded.min(bytes).min(settings.held_max.saturating_sub(self.line.len()))
+        loaded.min(bytes).min(settings.pending_max.saturating_sub(self.line.len()))
     }
 
     /// Takes in what was read.
@@ -127,23 +127,23 @@ impl Consumer {
             }
             malformed => (malformed, None),
         };
-        let held = |envelope: Option<Envelope>| Held {
+        let pending = |envelope: Option<Envelope>| Pending {
             fresh,
             origin,
             failures,
             alone: inherited == Inherited::Alone,
-            ..Held::new(envelope, attempts)
+            ..Pending::new(envelope, attempts)
         };
         match envelope {
             Ok(envelope) => {
                 self.event_bytes = (self.event_bytes * 15 + envelope.bytes()) / 16;
-                self.line.add(place.clone(), held(Some(envelope)));
+                self.line.add(place.clone(), pending(Some(envelope)));
                 if let Inherited::Bury { reason } = inherited {
                     self.fail(&place, Failure::Reject(reason), attempts);
                 }
             }
             Err(malformed) => {
-                self.line.add(place.clone(), held(None));
+                self.line.add(place.clone(), pending(None));
                 self.fail(&place, Failure::Reject(malformed.to_string()), attempts.max(1));
             }
         }
@@ -197,14 +197,14 @@ impl Consumer {
     async fn mark(&mut self, places: &[Place]) -> Result<Vec<(Place, Entry)>, Trouble> {
         let mut by_lane: BTreeMap<Arc<str>, Vec<(Place, u32)>> = BTreeMap::new();
         for place in places {
-            let held = self.line.get(place).expect("what starts is held");
-            if !held.fresh || held.envelope.is_none() {
-                by_lane.entry(place.0.clone()).or_default().push((place.clone(), held.attempts + 1));
+            let pending = self.line.get(place).expect("what starts is pending");
+            if !pending.fresh || pending.envelope.is_none() {
+                by_lane.entry(place.0.clone()).or_default().push((place.clone(), pending.attempts + 1));
             }
         }
         for (lane, wanted) in by_lane {
             let attempts: Vec<_> = wanted.iter().map(|((_, number), attempt)| (*number, *attempt)).collect();
-            let begun = self.at(&lane, async |stream, names, me| stream.begin(&names, me, &attempts).await).await?;
+            let begun = self.at(&lane, async |door, names, me| door.begin(&names, me, &attempts).await).await?;
             for ((place, _), begun) in wanted.into_iter().zip(begun) {
                 match begun {
                     Begun::Ours(Ok(envelope)) => {
@@ -217,7 +217,7 @@ impl Consumer {
                         if let Some(lane) = self.lanes.get_mut(&lane) {
                             lane.known = false;
                         }
-                        if self.line.get(&place).is_some_and(|held| held.deleted) {
+                        if self.line.get(&place).is_some_and(|pending| pending.deleted) {
                             self.note_lost(&lane, &[place.1.to_string()]);
                         }
                         self.forget(&place);
@@ -236,17 +236,17 @@ impl Consumer {
                 continue;
             }
             let stream = self.stream_of(&place.0);
-            let Some(held) = self.line.get_mut(place) else { continue };
-            held.fresh = false;
-            let Some(envelope) = held.envelope.clone() else { continue };
+            let Some(pending) = self.line.get_mut(place) else { continue };
+            pending.fresh = false;
+            let Some(envelope) = pending.envelope.clone() else { continue };
             let entry = Entry {
                 stream,
                 group: self.group.clone(),
                 number: place.1,
-                attempt: held.attempts + 1,
+                attempt: pending.attempts + 1,
                 envelope,
                 lane: place.0.clone(),
-                origin: held.origin,
+                origin: pending.origin,
             };
             begun.push((place.clone(), entry));
         }

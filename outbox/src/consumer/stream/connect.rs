@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
 use sha2::{Digest, Sha256};
 
-use super::{BLOCK, Stream, Trouble};
+use super::{BLOCK, Door, Trouble};
 use crate::consumer::ConsumerError;
 
 /// A client that has not connected yet.
@@ -24,7 +24,7 @@ pub(crate) fn client(url: &str, ca: Option<&[u8]>) -> Result<Client, ConsumerErr
     }
 }
 
-impl Stream {
+impl Door {
     /// Connects to the server that holds this key: in a cluster that may be another one than the one we were told.
     pub(crate) async fn connect(
         client: &Client,

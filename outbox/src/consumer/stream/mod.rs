@@ -90,15 +90,15 @@ impl Names<'_> {
     }
 }
 
-/// The way to the server that holds some streams.
-pub(crate) struct Stream {
+/// The way to the server that holds some streams: one connection that reads, and one for everything else.
+pub(crate) struct Door {
     reader: MultiplexedConnection,
     reader_id: i64,
     hand: MultiplexedConnection,
     cluster: bool,
 }
 
-impl Stream {
+impl Door {
     /// Makes the group, from the beginning of the stream or after a number. One that is there stays as it is.
     pub(crate) async fn create_group(&mut self, lane: &str, group: &str, after: &str) -> Result<(), Trouble> {
         let mut create = cmd("XGROUP");
@@ -150,8 +150,8 @@ impl Stream {
         Ok(cmd("CLIENT").arg("UNBLOCK").arg(self.reader_id).exec_async(&mut self.hand).await?)
     }
 
-    /// Takes over what was left idle for so long; of a partition only while we hold it.
-    pub(crate) async fn adopt(
+    /// Claims what was left idle for so long; of a partition only while we hold it.
+    pub(crate) async fn claim(
         &mut self,
         names: &Names<'_>,
         me: &str,
@@ -162,10 +162,10 @@ impl Stream {
     ) -> Result<Found, Trouble> {
         let (tries, holder) = (names.tries(), names.holder());
         let keys = [names.lane, &tries, &holder];
-        let mut call = script(include_str!("../scripts/adopt.lua"), &keys[..if is_partition { 3 } else { 2 }]);
+        let mut call = script(include_str!("../scripts/claim.lua"), &keys[..if is_partition { 3 } else { 2 }]);
         call.arg(names.group).arg(me).arg(idle.as_millis() as u64).arg(cursor).arg(count);
         let reply: Value = call.query_async(&mut self.hand).await?;
-        read_found(names.lane, &reply).ok_or_else(|| strange("adopt", &reply))
+        read_found(names.lane, &reply).ok_or_else(|| strange("claim", &reply))
     }
 
     /// What is pending for us, above a number. `next` is empty when that is all.
@@ -236,7 +236,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Writes down how an entry's attempts failed, for whoever takes it over. Without it only the reasons are lost.
+    /// Writes down how an entry's attempts failed, for whoever claims it. Without it only the reasons are lost.
     pub(crate) async fn remember(&mut self, names: &Names<'_>, number: EntryId, tries: &str) -> Result<(), Trouble> {
         let mut hset = cmd("HSET");
         hset.arg(names.tries()).arg(number.to_string()).arg(tries);
@@ -263,7 +263,7 @@ impl Stream {
         }
     }
 
-    /// Gives entries back, each to be taken over after this time.
+    /// Gives entries back, each to be claimed after this time.
     pub(crate) async fn give_back(
         &mut self,
         names: &Names<'_>,

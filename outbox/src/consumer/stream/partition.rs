@@ -5,9 +5,9 @@ use std::time::Duration;
 use redis::{Value, cmd};
 
 use super::connect::reader_name;
-use super::{Names, Stream, Trouble, script};
+use super::{Door, Names, Trouble, script};
 
-impl Stream {
+impl Door {
     /// Takes or keeps the right to read a partition.
     pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<bool, Trouble> {
         let mut call = script(include_str!("../scripts/hold.lua"), &[&names.holder()]);

@@ -16,7 +16,7 @@ pub(crate) struct Delivered {
     pub(crate) tries: Option<String>,
 }
 
-/// What was taken over from others, or is pending for us.
+/// What was claimed from others, or is pending for us.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) entries: Vec<Delivered>,

@@ -56,11 +56,11 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
         nothing.push(consume(ground, many, idle).await?);
         fill(ground, many).await?;
         leave_pending(ground, many).await?;
-        let adopt = |done| {
+        let claim = |done| {
             let quick = builder(ground).claim_after(Duration::from_millis(100));
             quick.concurrency(BATCHES as usize).batch_handler(BATCH, Nothing(done))
         };
-        recovered.push(consume(ground, many, adopt).await?);
+        recovered.push(consume(ground, many, claim).await?);
         ground.sql("truncate effect, inbox_seen, inbox_floor").await?;
     }
     let latency = latency(ground, &pool, options.size(2_000, 200)).await?;
@@ -78,7 +78,7 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
                 .must("the effect alone", &bare_batch, Target::AtLeast(0.5))
                 .beside("reading alone", &reading),
             rate("batches, nothing done", &nothing).beside("reading alone", &reading),
-            rate("taking over what a dead consumer held", &recovered)
+            rate("claiming what a dead consumer left", &recovered)
                 .beside("the same when it is new", &nothing)
                 .note(format!("{many} pending entries")),
             at("commit to effect, 200 events a second, p50", latency.median()),

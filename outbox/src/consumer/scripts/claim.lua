@@ -1,5 +1,5 @@
--- Takes over what others have left idle. Delivery counts stay as they are: a claim is not an attempt.
--- Of a partition only its holder may: one that was frozen while it took over must not take all of it back when it wakes up.
+-- Claims what others have left idle. Delivery counts stay as they are: a claim is not an attempt.
+-- Of a partition only its holder may: one that was frozen while it claimed must not take all of it back when it wakes up.
 -- KEYS stream, tries, and of a partition holder; ARGV group, me, idle_ms_min, cursor, count
 if KEYS[3] and redis.call('GET', KEYS[3]) ~= ARGV[2] then
     return {'0-0', {}, {}}
