@@ -11,11 +11,18 @@ use crate::hold::backoff;
 pub(crate) const RECONNECT_MIN: Duration = Duration::from_millis(100);
 pub(crate) const RECONNECT_MAX: Duration = Duration::from_secs(2);
 
+/// A time as people read it in a log: whole milliseconds.
+pub(crate) fn rounded(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
+}
+
 /// The way to Redis.
 pub(crate) struct Redis {
     client: redis::Client,
     appender: Option<Appender>,
     away: Option<Away>,
+    /// Since when a relay that rests has not reached it.
+    unreachable: Option<Instant>,
 }
 
 /// Redis is away, or takes nothing.
@@ -31,7 +38,7 @@ struct Away {
 
 impl Redis {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { client: config.redis()?, appender: None, away: None })
+        Ok(Self { client: config.redis()?, appender: None, away: None, unreachable: None })
     }
 
     /// Connects if need be. `true`: it is a new connection, and nothing that was known of Redis holds.
@@ -59,8 +66,29 @@ impl Redis {
     /// A turn went through. Only this shows that Redis is back: a full one lets us connect, and takes nothing.
     pub(crate) fn works(&mut self) {
         if let Some(away) = self.away.take() {
-            tracing::info!(after = ?away.since.elapsed(), "Redis is back");
+            tracing::info!(after = ?rounded(away.since.elapsed()), "Redis is back");
         }
+        self.unreachable = None;
+    }
+
+    /// Of a relay that rests: whether it could work if it had to. It tells once that Redis is away, and once that it is not any
+    /// more; a Redis that only takes nothing can be reached.
+    pub(crate) async fn look(&mut self, config: &Config, now: Instant) -> Result<(), Error> {
+        match Appender::connect(&self.client, config).await {
+            Ok(_) => {
+                if let Some(since) = self.unreachable.take() {
+                    tracing::info!(after = ?rounded(since.elapsed()), "Redis can be reached again");
+                }
+            }
+            Err(Error::Redis(outage)) => {
+                if self.unreachable.is_none() && self.away.is_none() {
+                    tracing::warn!(reason = outage.0, "Redis is away: this relay rests, and could not take over");
+                }
+                self.unreachable.get_or_insert(now);
+            }
+            Err(unusable) => return Err(unusable),
+        }
+        Ok(())
     }
 
     /// Forgets the connection. Returns when to try again.

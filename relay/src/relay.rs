@@ -14,11 +14,13 @@ use crate::fault::Error;
 use crate::frontier::{Frontier, Mark};
 use crate::lanes::Lanes;
 use crate::letters::Tray;
-use crate::schedule::{Budget, Schedule};
+use crate::schedule::{Budget, Schedule, is_time};
 use crate::{Seq, store};
 
 /// While batches are full the frontier is looked at only so often: it is far ahead anyway.
 const LOOK_EVERY_WHILE_BUSY: Duration = Duration::from_millis(50);
+/// A relay that rests sees so often whether it could reach Redis.
+const LOOK_EVERY_WHILE_RESTING: Duration = Duration::from_secs(5);
 /// New streams are looked for at most so often, and for at most a fifth of the time.
 const DISCOVER_EVERY: Duration = Duration::from_millis(20);
 /// Each overtaking is a commit of its own. It too may take at most a fifth of the time.
@@ -116,6 +118,9 @@ impl Relay {
         let now = Instant::now();
         if let Some(rest) = self.rests(now).await? {
             self.forget_redis();
+            if is_time(&mut self.schedule.look, now, LOOK_EVERY_WHILE_RESTING) {
+                self.redis.look(&self.config, now).await?;
+            }
             return Ok(Tick::Resting(rest));
         }
         self.look(now).await?;

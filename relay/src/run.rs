@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use crate::config::Config;
-use crate::connection::{RECONNECT_MAX, RECONNECT_MIN};
+use crate::connection::{RECONNECT_MAX, RECONNECT_MIN, rounded};
 use crate::doorbell::{Doorbell, RENEW_AFTER};
 use crate::fault::Error;
 use crate::hold::backoff;
@@ -150,7 +150,7 @@ async fn run_engine(
         }
         failures = if worked { 1 } else { failures + 1 };
         let pause = backoff(failures, RECONNECT_MIN, RECONNECT_MAX);
-        tracing::warn!(%error, retry_in = ?pause, "Postgres is away; nothing is lost, everything waits");
+        tracing::warn!(%error, retry_in = ?rounded(pause), "Postgres is away; nothing is lost, everything waits");
         tokio::select! {
             () = shutdown.as_mut() => return Ok(()),
             () = tokio::time::sleep(pause) => {}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Schedule {
     pub(crate) lease: Option<Instant>,
     pub(crate) works: Option<bool>,
+    pub(crate) look: Option<Instant>,
     pub(crate) due: Option<Instant>,
     pub(crate) overtaken: Option<Instant>,
     pub(crate) probe: Option<Instant>,

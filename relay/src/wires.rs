@@ -42,7 +42,7 @@ impl Wires {
         let settings = redis::AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.publish_timeout))
             .set_response_timeout(Some(config.publish_timeout));
-        let first = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        let first = reach(client, &settings).await?;
         Ok(Self { settings, client: client.clone(), first, cluster: None })
     }
 
@@ -99,12 +99,17 @@ impl Wires {
             To::Key(_) => (&mut cluster.by_server, server.as_str()),
         };
         if !wires.contains_key(name) {
-            let client = at(&self.client, server)?;
-            let wire = client.get_multiplexed_async_connection_with_config(&self.settings).await?;
+            let wire = reach(&at(&self.client, server)?, &self.settings).await?;
             wires.insert(name.to_owned(), wire);
         }
         Ok(wires.get_mut(name).expect("it was just made"))
     }
+}
+
+/// Connects. What stands in the way is told with the address, and without credentials.
+async fn reach(client: &Client, settings: &redis::AsyncConnectionConfig) -> Result<MultiplexedConnection, Outage> {
+    let connected = client.get_multiplexed_async_connection_with_config(settings).await;
+    connected.map_err(|error| Outage(format!("{}: {error}", client.get_connection_info().addr())))
 }
 
 /// The same client, for another server.

@@ -34,6 +34,9 @@ async fn a_failed_event_is_tried_again_and_then_buried_with_its_reason() {
     stage.enqueue("s", "good").await;
     stage.enqueue("s", "bad").await;
     stage.until_entries(&mut relay, "s", 2).await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(file.reopen().expect("there")).finish();
+    let _listening = tracing::subscriber::set_default(log);
 
     let seen = Seen::default();
     let notes = seen.clone();
@@ -62,6 +65,11 @@ async fn a_failed_event_is_tried_again_and_then_buried_with_its_reason() {
     );
     assert_eq!(field("dead:failures").matches("it is bad").count(), 3, "each attempt's error");
     assert!(field("dead:first_failed_at") <= field("dead:last_failed_at"));
+    let said = std::fs::read_to_string(file.path()).expect("text");
+    let told: Vec<_> = said.lines().filter(|line| line.contains("id=\"bad\"")).collect();
+    assert_eq!(told.iter().filter(|line| line.contains("could not be handled")).count(), 2, "{said}");
+    assert_eq!(told.iter().filter(|line| line.contains("set aside")).count(), 1, "{said}");
+    assert!(!said.contains("µs"), "times are told to the millisecond: {said}");
     let stats = consumer.stats("s");
     assert_eq!((stats.processed, stats.failed, stats.retried, stats.buried), (1, 3, 2, 1));
 }

@@ -127,6 +127,26 @@ async fn the_second_relay_rests_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_relay_that_rests_says_once_that_it_could_not_reach_redis() {
+    let stage = Stage::set().await;
+    let first = Child::spawn(stage.command(&["run"]));
+    first.saw("this relay works").await;
+    let wire = Proxy::to(stage.redis.port()).await;
+    wire.refuse();
+    let mut run = stage.command(&["run"]);
+    run.env("REDIS_URL", stage.redis_url_over(&wire));
+    let second = Child::spawn(run);
+    let said = second.saw("this relay rests, and could not take over").await;
+    assert!(said.contains(&format!("127.0.0.1:{}", wire.port())), "{said}");
+    stage.enqueue("s", "event").await;
+    eventually("the event to arrive", async || stage.has_arrived(&["s"]).await).await;
+    wire.accept();
+    second.saw("Redis can be reached again").await;
+    assert_eq!(second.log().matches("could not take over").count(), 1);
+    assert_eq!(holder(&stage).await, first.id(), "nothing has changed");
+}
+
+#[tokio::test]
 async fn the_second_relay_takes_over_within_the_lease_when_the_first_is_killed() {
     let stage = Stage::set().await;
     let (first, second) = two(&stage, "3s").await;

@@ -310,6 +310,11 @@ fn age((lane, number): &Place) -> (EntryId, Arc<str>) {
 }
 
 impl Pending {
+    /// The event's id, while it is in memory.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.envelope.as_ref().map(|envelope| envelope.id.as_str())
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.state == State::Running
     }

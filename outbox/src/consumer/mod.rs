@@ -180,6 +180,11 @@ impl Pause {
     }
 }
 
+/// A time as people read it in a log: whole milliseconds.
+fn rounded(time: Duration) -> Duration {
+    Duration::from_millis(time.as_millis() as u64)
+}
+
 impl Consumer {
     /// Begins a consumer of a Redis. `rediss://` for TLS.
     pub fn builder(redis_url: impl Into<String>) -> ConsumerBuilder {
@@ -343,7 +348,7 @@ impl Consumer {
     /// Redis works again.
     fn back(&mut self) {
         if let Some(after) = (!self.away.holds(Instant::now())).then(|| self.away.end()).flatten() {
-            tracing::info!(consumer = self.me, ?after, "Redis is back");
+            tracing::info!(consumer = self.me, after = ?rounded(after), "Redis is back");
         }
     }
 

@@ -10,7 +10,7 @@ use super::line::{Failed, Place};
 use super::stats::rfc3339;
 use super::stream::{Begun, Door, Names, Trouble};
 use super::work::Finished;
-use super::{Consumer, PAUSE_MAX, PAUSE_MIN};
+use super::{Consumer, PAUSE_MAX, PAUSE_MIN, rounded};
 use crate::retry::Outcome;
 use crate::{EntryId, Failure};
 
@@ -26,6 +26,8 @@ const ENTRIES_MAX: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Letter {
     place: Place,
+    /// The event's; none: it is no event.
+    id: Option<String>,
     reason: String,
     fields: Vec<(&'static str, String)>,
 }
@@ -49,7 +51,7 @@ impl Consumer {
         if !matches!(result, Err(Failure::Outage(_)))
             && let Some(after) = self.pause.end()
         {
-            tracing::info!(group = %self.group, ?after, "handlers work again");
+            tracing::info!(group = %self.group, after = ?rounded(after), "handlers work again");
         }
         match result {
             Ok(()) => {
@@ -104,7 +106,8 @@ impl Consumer {
                 self.pause_for(&reason);
             }
             Outcome::Retry { after, reason } => {
-                tracing::warn!(stream = %place.0, group = %self.group, number = %place.1, attempt, reason, retry_in = ?after, "an event could not be handled");
+                tracing::warn!(stream = %place.0, group = %self.group, number = %place.1, id = pending.id(), attempt, reason, retry_in = ?rounded(after),
+                    "an event could not be handled");
                 pending.outages = 0;
                 pending.attempts = attempt;
                 pending.failures.push(failed(&reason));
@@ -156,7 +159,7 @@ impl Consumer {
             ("dead:consumer", self.me.clone()),
             ("dead:handler", self.settings.version.clone()),
         ];
-        Letter { place: place.clone(), reason, fields }
+        Letter { place: place.clone(), id: pending.id().map(str::to_owned), reason, fields }
     }
 
     /// Tells Redis everything that has ended.
@@ -247,7 +250,7 @@ impl Consumer {
             if buried {
                 self.settled_count += 1;
                 self.stats_of(&place.0).0.buried += 1;
-                tracing::error!(stream = %place.0, group = %self.group, number = %place.1, reason = letter.reason,
+                tracing::error!(stream = %place.0, group = %self.group, number = %place.1, id = letter.id, reason = letter.reason,
                     "an event was set aside among the dead letters, until somebody replays or drops it");
             }
         }

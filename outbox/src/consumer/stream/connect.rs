@@ -88,7 +88,8 @@ async fn connect(client: &Client, timeout: Duration) -> Result<MultiplexedConnec
     let settings = redis::AsyncConnectionConfig::new()
         .set_connection_timeout(Some(timeout.min(Duration::from_secs(5))))
         .set_response_timeout(Some(timeout));
-    Ok(client.get_multiplexed_async_connection_with_config(&settings).await?)
+    let connected = client.get_multiplexed_async_connection_with_config(&settings).await;
+    connected.map_err(|error| Trouble::Away(format!("{}: {error}", client.get_connection_info().addr())))
 }
 
 /// The same client, for another address.
