@@ -56,6 +56,18 @@ begin atomic
                from 1 for 6), 52, 1), 53, 1), 'hex')::uuid::text;
 end;
 
+-- Whether a name fits its domain. What the domain would say by the name of a constraint, this says in a sentence.
+create function outbox_fits(part text, name text, bytes_max integer) returns boolean
+language plpgsql immutable as $$
+begin
+    if octet_length(name) not between 1 and bytes_max then
+        raise exception using errcode = 'check_violation', constraint = format('outbox_%s_length', part),
+              message = format('an event''s %s must have 1 to %s bytes', part, bytes_max);
+    end if;
+    return true;
+end
+$$;
+
 -- For producers in any language: returns the new row's seq, or null when that id is already there.
 -- The cast to jsonb refuses what json lets through and no reader can parse: \u0000 and half surrogate pairs.
 create function outbox_enqueue(
@@ -69,7 +81,9 @@ begin atomic
     select outbox_enqueue.stream, outbox_enqueue.type, outbox_enqueue.payload, outbox_enqueue.key,
            coalesce(outbox_enqueue.id, outbox_new_id()), coalesce(outbox_enqueue.headers, '{}'),
            outbox_enqueue.due_at, coalesce(outbox_enqueue.ver, 1)
-     where outbox_enqueue.payload is null or outbox_enqueue.payload::jsonb is not null
+     where outbox_fits('stream', outbox_enqueue.stream, 200) and outbox_fits('type', outbox_enqueue.type, 200)
+       and outbox_fits('key', outbox_enqueue.key, 1000) and outbox_fits('id', outbox_enqueue.id, 200)
+       and (outbox_enqueue.payload is null or outbox_enqueue.payload::jsonb is not null)
     on conflict (id) do nothing
     returning o.seq;
 end;

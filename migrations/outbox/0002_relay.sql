@@ -34,7 +34,7 @@ create table outbox_group (
     delivered_seq bigint           not null,
     settled_seq   bigint           not null,     -- everything up to here is done: a rebuild starts above it
     pending       bigint           not null,
-    consumers     bigint           not null,
+    consumers     bigint           not null,     -- that were heard of within a minute
     seen_at       timestamptz      not null,
 
     primary key (stream, name)

@@ -3,6 +3,8 @@
 -- Two habits keep it so, whatever the statistics say. `offset 0` keeps a lateral query from being flattened into a join
 -- that reads everything. And a lower bound never stands without an upper one, be it the highest number there is: the
 -- planner takes half a range for a third of the table, and a whole one for next to nothing.
+--
+-- Times are told to the millisecond.
 
 -- Every event, and whether it was published: `select count(*) from outbox_events where published_at is null`.
 -- The first branch takes published_at straight from an indexed, never-null column of the receipts, so that
@@ -57,7 +59,7 @@ create view outbox_backlog as
            (select count(*) from outbox o
              where o.stream = n.stream and o.seq > n.sent_seq and o.seq <= 9223372036854775807
                and o.due_at is null) as unsent,
-           (select clock_timestamp() - o.created_at from outbox o
+           (select date_trunc('milliseconds', clock_timestamp() - o.created_at) from outbox o
              where o.stream = n.stream and o.seq > n.sent_seq and o.seq <= 9223372036854775807
                and o.due_at is null
              order by o.seq limit 1) as oldest_age,

@@ -86,19 +86,34 @@ begin atomic
                             % partitions || '}';
 end;
 
+-- Takes a scheduled event back. False: there is none with this id, or it is no longer waiting for its time. The library's
+-- `cancel` does the same.
+create function outbox_cancel(id text) returns boolean
+language sql volatile
+begin atomic
+    with gone as (
+        delete from outbox o where o.id = outbox_cancel.id and o.due_at is not null and o.dead_at is null
+        returning 1
+    )
+    select exists (select from gone);
+end;
+
 -- How far behind is each group? Counted from the rows, since Redis's own lag is 0 or null just when entries were trimmed or
--- deleted. An entry lags until the group has settled it.
+-- deleted. An entry lags until the group has settled it, or set it aside: then it is counted as dead.
 create view outbox_lag as
     select g.stream, g.name as group_name,
            (select count(*) from outbox o
              where o.stream = g.stream and o.seq > g.delivered_seq and o.seq <= s.sent_seq and o.due_at is null)
            + g.pending as lag,
-           (select clock_timestamp() - o.created_at from outbox o
+           (select date_trunc('milliseconds', clock_timestamp() - o.created_at) from outbox o
              where o.stream = g.stream and o.seq > g.settled_seq and o.seq <= s.sent_seq and o.due_at is null
              order by o.seq limit 1) as oldest_age,
-           g.pending, g.consumers, g.settled_seq, g.delivered_seq, s.sent_seq, g.seen_at
+           g.pending, coalesce(d.dead, 0) as dead, g.consumers, g.settled_seq, g.delivered_seq, s.sent_seq, g.seen_at
       from outbox_group g
-      join outbox_stream s on s.stream = g.stream;
+      join outbox_stream s on s.stream = g.stream
+      left join (select stream, group_name, count(*) as dead from outbox_dead_letter
+                  where replayed_at is null and dropped_at is null
+                  group by stream, group_name) d on d.stream = g.stream and d.group_name = g.name;
 
 -- Which events lie aside, and why? Those of the relay have no group.
 create view outbox_dead_letters as
@@ -114,18 +129,20 @@ create view outbox_dead_letters as
 create view stream_consumer_stats as
     select stream as stream_name, group_name as consumer_group, consumer as consumer_name,
            processed as messages_processed, failed as messages_failed, retried as messages_retried,
-           buried as messages_dead_lettered, handling_mean_us / 1000.0 as avg_processing_time_ms,
-           handling_p99_us / 1000.0 as p99_processing_time_ms, last_active_at, seen_at
+           buried as messages_dead_lettered, round(handling_mean_us / 1000.0, 3) as avg_processing_time_ms,
+           round(handling_p99_us / 1000.0, 3) as p99_processing_time_ms, last_active_at, seen_at
       from outbox_consumer;
 
--- How does each group do? Rates over the life of its consumers.
+-- How does each group do? Counts over the life of its consumers; of a group whose consumers do not say, none. A lane for
+-- replays is its group's, and no group of its own.
 create view stream_processing_metrics as
-    select c.stream as stream_name, c.group_name as consumer_group, count(*) as consumers,
-           sum(c.processed)::bigint as messages_processed, sum(c.failed)::bigint as messages_failed,
-           sum(c.buried)::bigint as messages_dead_lettered,
-           sum(c.processed * c.handling_mean_us) / nullif(sum(c.processed), 0) / 1000.0 as avg_processing_time_ms,
-           max(c.handling_p99_us) / 1000.0 as p99_processing_time_ms,
-           max(c.last_active_at) as last_active_at, max(l.lag) as lag
-      from outbox_consumer c
-      left join outbox_lag l on l.stream = c.stream and l.group_name = c.group_name
-     group by c.stream, c.group_name;
+    select stream as stream_name, group_name as consumer_group, coalesce(l.consumers, 0) as consumers,
+           coalesce(c.processed, 0) as messages_processed, coalesce(c.failed, 0) as messages_failed,
+           coalesce(c.buried, 0) as messages_dead_lettered,
+           round(c.handling_us / nullif(c.processed, 0) / 1000.0, 3) as avg_processing_time_ms,
+           round(c.handling_p99_us / 1000.0, 3) as p99_processing_time_ms, c.last_active_at, l.lag
+      from (select * from outbox_lag where right(stream, length(group_name) + 8) <> ':' || group_name || ':replay') l
+      full join (select stream, group_name, sum(processed)::bigint as processed, sum(failed)::bigint as failed,
+                        sum(buried)::bigint as buried, sum(processed * handling_mean_us) as handling_us,
+                        max(handling_p99_us) as handling_p99_us, max(last_active_at) as last_active_at
+                   from outbox_consumer group by stream, group_name) c using (stream, group_name);

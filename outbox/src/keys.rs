@@ -2,6 +2,9 @@
 //!
 //! In a cluster they lie in the stream's own slot if its name has a tag, as those of partitions have.
 
+/// The consumer for which entries are pending that were given back. No process bears this name.
+pub const NOBODY: &str = "outbox:nobody";
+
 /// Where a group's dead letters wait for the relay.
 pub fn dead(stream: &str, group: &str) -> String {
     format!("{stream}:{group}:dead")

@@ -43,7 +43,8 @@ impl Relay {
     pub(crate) async fn probe(&mut self, now: Instant) -> Result<(), Error> {
         self.discovered = None; // somebody may have given a stream another generation
         let streams = self.lanes.flowing();
-        let before = self.redis.met().groups(&streams).await?;
+        let mut before = self.redis.met().groups(&streams).await?;
+        self.redis.met().count_consumers(&mut before.groups).await?;
         // A colon would make two groups share a tray; none of ours has one.
         let trays: BTreeSet<Tray> =
             before.groups.iter().filter(|group| !group.name.contains(':')).map(Tray::of).collect();

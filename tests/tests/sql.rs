@@ -234,9 +234,36 @@ async fn outbox_enqueue_refuses_what_no_reader_can_parse() {
     ] {
         assert_eq!(refusal(&stage.pool, &format!("select {call}")).await, constraint, "{call}");
     }
+    for (part, call, bytes_max) in [
+        ("stream", "outbox_enqueue('', 't', '1')", 200),
+        ("type", "outbox_enqueue('s', repeat('x', 201), '1')", 200),
+        ("key", "outbox_enqueue('s', 't', '1', key => '')", 1_000),
+        ("id", "outbox_enqueue('s', 't', '1', id => '')", 200),
+    ] {
+        let refused = sqlx::raw_sql(AssertSqlSafe(format!("select {call}"))).execute(&stage.pool).await;
+        let Err(sqlx::Error::Database(error)) = refused else { panic!("{call}: {refused:?}") };
+        assert_eq!(error.message(), format!("an event's {part} must have 1 to {bytes_max} bytes"), "{call}");
+    }
     // JSON's own null is a payload.
     stage.sql("select outbox_enqueue('s', 't', 'null', id => 'null')").await;
     assert_eq!(stage.ask::<String>("select string_agg(id, ',') from outbox").await, "null");
+}
+
+#[tokio::test]
+async fn outbox_cancel_takes_back_what_is_scheduled_once_and_nothing_else() {
+    let stage = Stage::set().await;
+    stage
+        .sql(
+            "select outbox_enqueue('s', 't', '1', id => 'later', due_at => '2100-01-01');
+             select outbox_enqueue('s', 't', '1', id => 'now');
+             insert into outbox (stream, id, type, payload, due_at, dead_at, last_error)
+             values ('s', 'dead', 't', '1', 'infinity', now(), 'why')",
+        )
+        .await;
+    for (id, expected) in [("later", true), ("later", false), ("now", false), ("dead", false), ("nobody", false)] {
+        assert_eq!(stage.ask::<bool>(&format!("select outbox_cancel('{id}')")).await, expected, "{id}");
+    }
+    assert_eq!(stage.ask::<String>("select string_agg(id, ',' order by id) from outbox").await, "dead,now");
 }
 
 #[tokio::test]

@@ -19,9 +19,6 @@ pub(crate) use self::replies::{Begun, Delivered, Found, Kept};
 use self::replies::{read_envelope, read_found, read_streams};
 use crate::{EntryId, keys};
 
-/// Entries that were given back are pending for this name, which nobody bears.
-pub(crate) const NOBODY: &str = "outbox:nobody";
-
 /// How long a read waits for something new.
 pub(crate) const BLOCK: Duration = Duration::from_secs(2);
 
@@ -271,7 +268,7 @@ impl Door {
         entries: &[(EntryId, Duration, u32)],
     ) -> Result<(), Trouble> {
         let mut call = script(include_str!("../scripts/give.lua"), &[names.lane]);
-        call.arg(names.group).arg(me).arg(NOBODY);
+        call.arg(names.group).arg(me).arg(keys::NOBODY);
         for (number, idle, count) in entries {
             call.arg(number.to_string()).arg(idle.as_millis() as u64).arg(count);
         }
