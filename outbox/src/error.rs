@@ -38,6 +38,24 @@ pub enum Error {
     Database(#[from] sqlx::Error),
 }
 
+/// An error in one line, with its causes, each said once. What Postgres has against a statement stands there in its own words:
+/// sqlx adds the line of Postgres's source that says so.
+pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words: Vec<String> = vec![];
+    for cause in std::iter::successors(Some(error), |error| error.source()) {
+        if let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref() {
+            words.push(refusal.message().to_owned());
+            break;
+        }
+        // Some errors repeat their cause in their own text.
+        let said = cause.to_string();
+        if !words.last().is_some_and(|words| words.ends_with(&said)) {
+            words.push(said);
+        }
+    }
+    words.join(": ")
+}
+
 impl Error {
     pub(crate) fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         Self::Invalid { field, why: why.into() }

@@ -142,9 +142,9 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
     fn from(error: E) -> Self {
         let error: Box<dyn Error + Send + Sync> = error.into();
         let first: &(dyn Error + 'static) = &*error;
-        let chain = || std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source());
-        let words = chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        if chain().any(is_outage) { Self::Outage(words) } else { Self::Retry(words) }
+        let words = crate::in_words(first);
+        let mut chain = std::iter::successors(Some(first), |error: &&(dyn Error + 'static)| (*error).source());
+        if chain.any(is_outage) { Self::Outage(words) } else { Self::Retry(words) }
     }
 }
 

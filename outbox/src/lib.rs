@@ -89,7 +89,7 @@ mod trace;
 pub use consumer::{Consumer, ConsumerBuilder, ConsumerError, Stats, Tick};
 pub use entry::{Entry, Settled};
 pub use envelope::{EntryId, Envelope, Malformed, Replay};
-pub use error::{Error, Result};
+pub use error::{Error, Result, in_words};
 pub use event::{Draft, EVENT_BYTES_MAX, Event};
 pub use handler::{BatchHandler, Failure, Handler};
 pub use partition::partition;

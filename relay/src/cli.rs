@@ -1,19 +1,20 @@
 //! The verbs, and what they print.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sqlx::Connection;
 
 use crate::complaint::{Usage, usage};
 use crate::config::{Config, Database};
 use crate::output::{Progress, age, print, print_json, table};
 use crate::store::dead::{self, DeadLetter, Filter};
-use crate::store::people;
-use crate::{Error, Relay, retention, store};
+use crate::store::people::{self, RelayStatus};
+use crate::{Relay, retention, store};
+
+/// Headings of flags in `--help`.
+const FILTERS: &str = "Filters";
+const OUTPUT: &str = "Output";
 
 /// Brings committed events from a Postgres outbox to Redis Streams, each once and in order.
 #[derive(Debug, Parser)]
@@ -35,11 +36,12 @@ pub struct Cli {
     verb: Verb,
 
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as relay=debug
-    #[arg(long, env = "RELAY_LOG", global = true, default_value = "info", value_parser = log_filter, value_name = "FILTER")]
+    #[arg(long, env = "RELAY_LOG", global = true, default_value = "info", value_parser = log_filter, value_name = "FILTER",
+          help_heading = OUTPUT)]
     log: String,
 
     /// How log lines look
-    #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT")]
+    #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT", help_heading = OUTPUT)]
     log_format: LogFormat,
 }
 
@@ -52,96 +54,138 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Relay until SIGTERM or SIGINT, then finish the batch in hand and exit 0
+    #[command(after_help = "Examples:
+  relay run
+  relay run --redis-url rediss://cache --redis-ca-file /ca.pem
+  RELAY_LOG_FORMAT=json relay run --retention 7d")]
     Run(Box<Config>),
 
     /// Make the outbox's tables, or bring them to this version
+    #[command(after_help = "Examples:
+  relay migrate
+  relay migrate --schema events
+  relay migrate --print > migrations/20261121_outbox.sql")]
     Migrate {
+        /// Print the SQL of a fresh schema instead, for those who run their own migrations
+        #[arg(long, help_heading = OUTPUT)]
+        print: bool,
+
         #[command(flatten)]
         database: Database,
-
-        /// Print the SQL of a fresh schema instead, for those who run their own migrations
-        #[arg(long)]
-        print: bool,
     },
 
     /// How much waits in each stream, since when, and how far each group has come
+    #[command(after_help = "Examples:
+  relay status
+  relay status --json | jq '.groups[] | select(.lag > 1000)'")]
     Status {
+        /// As JSON
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+
         #[command(flatten)]
         database: Database,
-
-        /// As JSON
-        #[arg(long)]
-        json: bool,
     },
 
     /// Who writes to the outbox and has not ended: later events wait for them, until they are overtaken
+    #[command(after_help = "Examples:
+  relay blockers
+  relay blockers --json | jq '.[] | select(.open_seconds > 60) | .pid'")]
     Blockers {
+        /// As JSON
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+
         #[command(flatten)]
         database: Database,
-
-        /// As JSON
-        #[arg(long)]
-        json: bool,
     },
 
     /// Dead letters (the dead-letter queue): events that a person has to look at
     #[command(subcommand)]
+    #[command(after_help = "Examples:
+  relay dead list --group billing                      what its handler could not make take effect
+  relay dead show 0192f7c4-...                         one of them, with its payload and all that is known
+  relay dead replay --group billing --dry-run          how many would be sent again
+  relay dead drop 0192f7c4-...                         forget it")]
     Dead(Dead),
 
     /// Delete published rows that are older than the retention, now
+    #[command(after_help = "Examples:
+  relay prune
+  relay prune --retention 1h")]
     Prune {
+        /// How old
+        #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = crate::config::duration,
+              value_name = "DURATION", help_heading = FILTERS)]
+        retention: Duration,
+
         #[command(flatten)]
         database: Database,
-
-        /// How old
-        #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = crate::config::duration)]
-        retention: Duration,
     },
 }
 
 #[derive(Debug, Subcommand)]
 enum Dead {
     /// List them, the newest first
+    #[command(after_help = "Examples:
+  relay dead list
+  relay dead list --stream orders --type order.placed
+  relay dead list --group billing --limit 1000 --json")]
     List {
-        #[command(flatten)]
-        database: Database,
         #[command(flatten)]
         which: Which,
 
         /// At most so many
-        #[arg(long, default_value = "50", value_name = "ROWS")]
+        #[arg(long, default_value = "50", value_name = "ROWS", help_heading = FILTERS)]
         limit: u32,
 
         /// As JSON
-        #[arg(long)]
+        #[arg(long, help_heading = OUTPUT)]
         json: bool,
-    },
-    /// Show one with its payload, as JSON
-    Show {
+
         #[command(flatten)]
         database: Database,
+    },
+    /// Show an event's letters, one for each group, with its payload and how its attempts failed: a JSON array
+    #[command(after_help = "Examples:
+  relay dead show 0192f7c4-...
+  relay dead show 0192f7c4-... | jq '.[].payload'
 
+A payload that is no JSON is shown as a string. `earlier` are the rounds before, if it was replayed in vain.")]
+    Show {
         /// The event's id
         id: String,
+
+        #[command(flatten)]
+        database: Database,
     },
     /// Send them again: to the end of their stream, or, if only a group could not take them, to that group alone
+    #[command(after_help = "Examples:
+  relay dead replay 0192f7c4-...
+  relay dead replay --group billing --dry-run
+  relay dead replay --stream orders --type order.placed
+  relay dead replay --all")]
     Replay(Change),
     /// Forget them for good
+    #[command(after_help = "Examples:
+  relay dead drop 0192f7c4-...
+  relay dead drop 0192f7c4-... --group billing
+  relay dead drop --stream orders --dry-run")]
     Drop(Change),
 }
 
 #[derive(Debug, Args)]
 struct Which {
     /// Only of this stream
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     stream: Option<String>,
 
     /// Only of this type
-    #[arg(long = "type", value_name = "NAME")]
+    #[arg(long = "type", value_name = "NAME", help_heading = FILTERS)]
     r#type: Option<String>,
 
     /// Only of this group: what its handler could not make take effect
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     group: Option<String>,
 }
 
@@ -157,9 +201,6 @@ impl Which {
 
 #[derive(Debug, Args)]
 struct Change {
-    #[command(flatten)]
-    database: Database,
-
     /// The events' ids
     #[arg(conflicts_with = "all")]
     ids: Vec<String>,
@@ -168,16 +209,19 @@ struct Change {
     which: Which,
 
     /// All of them
-    #[arg(long, conflicts_with_all = ["stream", "type", "group"])]
+    #[arg(long, conflicts_with_all = ["stream", "type", "group"], help_heading = FILTERS)]
     all: bool,
 
     /// Only say how many it would be
-    #[arg(long)]
+    #[arg(long, help_heading = OUTPUT)]
     dry_run: bool,
+
+    #[command(flatten)]
+    database: Database,
 }
 
 /// Runs a verb.
-pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Run(config) => {
             config.check().map_err(Usage)?;
@@ -186,8 +230,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
         Verb::Migrate { database, print: false } => {
-            let options = database.options().map_err(Usage)?;
-            let mut db = sqlx::PgConnection::connect_with(&options).await.map_err(Error::Postgres)?;
+            database.options().map_err(Usage)?;
+            let mut db = database.open().await?;
             let (before, now) = (outbox::migrate(&mut db, &database.schema).await?, outbox::SCHEMA_VERSION);
             let schema = &database.schema;
             print(&if before == now {
@@ -198,7 +242,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Verb::Status { database, json } => status(&database, json).await?,
         Verb::Blockers { database, json } => blockers(&database, json).await?,
-        Verb::Dead(verb) => return dead_letters(verb).await,
+        Verb::Dead(verb) => dead_letters(verb).await?,
         Verb::Prune { retention, .. } if retention.is_zero() => {
             return Err(usage(
                 "--retention (RELAY_RETENTION) is 0, which keeps rows for ever; say how old, such as 1h",
@@ -212,7 +256,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print(&format!("deleted {deleted} published rows\n"));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
@@ -224,16 +268,7 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
             &serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers }),
         );
     }
-    let mut text = match &relay.holder {
-        Some(holder) => format!("relay {holder} works; "),
-        None => "no relay works; ".to_owned(),
-    };
-    write!(text, "everything is final up to number {} (the newest is {})", relay.frontier, relay.last)?;
-    text.push_str(if relay.overtaken > 0 {
-        "; slow transactions were overtaken, see `relay blockers`\n\n"
-    } else {
-        "\n\n"
-    });
+    let mut text = format!("{}; {}\n\n", who_works(&relay), how_far(&relay));
     let mut rows = vec![["stream", "unsent", "oldest", "held", "dead", "sent up to", "last sent"].map(str::to_owned)];
     rows.extend(streams.into_iter().map(|s| {
         let (oldest, sent_at) = (s.oldest_unsent_seconds.map_or("-".into(), age), s.sent_at.unwrap_or("-".into()));
@@ -242,13 +277,13 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     }));
     text.push_str(&table(&rows));
     if !groups.is_empty() {
-        let heads = ["stream", "group", "lag", "oldest", "pending", "consumers", "delivered", "settled"];
+        let heads = ["stream", "group", "lag", "oldest", "pending", "dead", "consumers", "delivered", "settled"];
         let mut rows = vec![heads.map(str::to_owned)];
         rows.extend(groups.into_iter().map(|g| {
             let oldest = g.oldest_seconds.map_or("-".into(), age);
-            let [lag, pending, consumers, delivered, settled] =
-                [g.lag, g.pending, g.consumers, g.delivered_seq, g.settled_seq].map(|n| n.to_string());
-            [g.stream, g.name, lag, oldest, pending, consumers, delivered, settled]
+            let [lag, pending, dead, consumers, delivered, settled] =
+                [g.lag, g.pending, g.dead, g.consumers, g.delivered_seq, g.settled_seq].map(|n| n.to_string());
+            [g.stream, g.name, lag, oldest, pending, dead, consumers, delivered, settled]
         }));
         text.push('\n');
         text.push_str(&table(&rows));
@@ -269,6 +304,25 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn who_works(relay: &RelayStatus) -> String {
+    match (&relay.holder, relay.last_seen_seconds) {
+        (Some(holder), _) => format!("relay {holder} works"),
+        (None, Some(seconds)) => format!("no relay is running (last seen {} ago)", age(seconds)),
+        (None, None) => "no relay is running (none was ever seen)".to_owned(),
+    }
+}
+
+fn how_far(relay: &RelayStatus) -> String {
+    let newest = relay.last;
+    let final_upto = match relay.frontier {
+        _ if newest == 0 => return "nothing was written yet".to_owned(),
+        0 => "nothing is final yet".to_owned(),
+        frontier => format!("everything is final up to number {frontier}"),
+    };
+    let overtaken = if relay.overtaken > 0 { "; slow transactions were overtaken, see `relay blockers`" } else { "" };
+    format!("{final_upto} (the newest is {newest}){overtaken}")
+}
+
 async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
     let blockers = people::blockers(&mut connect(database).await?).await?;
     if json {
@@ -287,7 +341,7 @@ async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn dead_letters(verb: Dead) -> anyhow::Result<ExitCode> {
+async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
     match verb {
         Dead::List { database, which, limit, json } => {
             let filter = which.filter(vec![]);
@@ -297,32 +351,29 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<ExitCode> {
             } else if letters.is_empty() {
                 print("no dead letters\n");
             } else {
-                let mut rows = vec![["id", "stream", "group", "type", "attempts", "since", "why"].map(str::to_owned)];
+                let heads = ["id", "stream", "group", "type", "attempts", "replays", "since", "why"];
+                let mut rows = vec![heads.map(str::to_owned)];
                 let row = |d: DeadLetter| {
                     let [group, r#type] = [d.group_name, d.r#type].map(|text| text.unwrap_or("-".into()));
-                    [d.id, d.stream, group, r#type, d.attempts.to_string(), d.dead_at, d.last_error]
+                    let [attempts, replays] = [d.attempts, d.replays].map(|n| n.to_string());
+                    [d.id, d.stream, group, r#type, attempts, replays, d.dead_at, d.last_error]
                 };
                 rows.extend(letters.into_iter().map(row));
                 print(&table(&rows));
             }
         }
         Dead::Show { database, id } => {
-            let filter = Filter { ids: vec![id.clone()], ..Filter::default() };
+            let filter = Filter { ids: vec![id], ..Filter::default() };
             let letters = dead::list(&mut connect(&database).await?, &filter, i64::MAX, true).await?;
-            match letters.as_slice() {
-                [] => {
-                    eprintln!("relay: there is no dead letter with the id {id:?}");
-                    return Ok(ExitCode::FAILURE);
-                }
-                [letter] => print_json(letter)?,
-                // Several groups could not take it.
-                letters => print_json(&letters)?,
+            if letters.is_empty() {
+                return Err(nobody(&filter.ids));
             }
+            print_json(&letters)?;
         }
-        Dead::Replay(change) => return change_dead(change, Deed::Replay).await,
-        Dead::Drop(change) => return change_dead(change, Deed::Drop).await,
+        Dead::Replay(change) => change_dead(change, Deed::Replay).await?,
+        Dead::Drop(change) => change_dead(change, Deed::Drop).await?,
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// What is done to dead letters.
@@ -332,7 +383,7 @@ enum Deed {
     Drop,
 }
 
-async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
+async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<()> {
     // To name nothing must not mean everything.
     if change.ids.is_empty() && change.which.is_everything() && !change.all {
         return Err(usage(
@@ -341,30 +392,36 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<ExitCode> {
     }
     let filter = change.which.filter(change.ids);
     let mut db = connect(&change.database).await?;
-    let (count, sentence) = match deed {
+    let (count, left, done) = match deed {
         Deed::Replay if change.dry_run => {
             let would = dead::replayable(&mut db, &filter).await?;
-            (would.replayed, format!("{} would be sent again\n{}", letters(would.replayed), left_alone(would)))
+            (would.replayed, left_alone(would), "would be sent again")
         }
-        Deed::Drop if change.dry_run => {
-            let count = dead::count(&mut db, &filter).await?;
-            (count, format!("{} would be dropped\n", letters(count)))
-        }
+        Deed::Drop if change.dry_run => (dead::count(&mut db, &filter).await?, String::new(), "would be dropped"),
         Deed::Replay => {
             let mut progress = Progress::new("replayed");
-            let done = dead::replay(&mut db, &filter, |count| progress.show(count)).await?;
+            let replayed = dead::replay(&mut db, &filter, |count| progress.show(count)).await?;
             progress.clear();
-            (done.replayed, format!("{} sent again\n{}", letters(done.replayed), left_alone(done)))
+            (replayed.replayed, left_alone(replayed), "sent again")
         }
-        Deed::Drop => {
-            let count = dead::drop(&mut db, &filter).await?;
-            (count, format!("{} dropped\n", letters(count)))
-        }
+        Deed::Drop => (dead::drop(&mut db, &filter).await?, String::new(), "dropped"),
     };
-    print(&sentence);
     // Who names events and hits none should notice.
-    let missed = !filter.ids.is_empty() && count == 0;
-    Ok(if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    match filter.ids.as_slice() {
+        [] => {}
+        _ if count > 0 => {}
+        ids if left.is_empty() => return Err(nobody(ids)),
+        _ => return Err(anyhow::anyhow!("{}", left.trim_end())),
+    }
+    print(&format!("{} {done}\n{left}", letters(count)));
+    Ok(())
+}
+
+fn nobody(ids: &[String]) -> anyhow::Error {
+    match ids {
+        [id] => anyhow::anyhow!("there is no dead letter with the id {id:?}"),
+        ids => anyhow::anyhow!("there is no dead letter with any of these {} ids", ids.len()),
+    }
 }
 
 fn letters(count: i64) -> String {

@@ -41,14 +41,25 @@ pub fn explain(error: &clap::Error) -> ExitCode {
                 let _ = write!(sentence, " {}", line.trim());
             }
             let sentence = without_credentials(&sentence);
+            let meant = suggestion(error).map_or(String::new(), |meant| format!("; did you mean '{meant}'?"));
             let variable = match error.get(ContextKind::InvalidArg) {
                 Some(ContextValue::String(argument)) => variable_of(argument),
                 _ => None,
             };
-            eprintln!("relay: {sentence}{}", variable.map_or(String::new(), |name| format!(" ({name})")));
+            eprintln!("relay: {sentence}{}{meant}", variable.map_or(String::new(), |name| format!(" ({name})")));
             ExitCode::from(EXIT_USAGE)
         }
     }
+}
+
+/// What is alike, of all that there is.
+fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    kinds.into_iter().find_map(|kind| match error.get(kind)? {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(many) => Some(many.join("' or '")),
+        _ => None,
+    })
 }
 
 /// A URL in the wrong place may hold a password.
@@ -70,14 +81,6 @@ fn variable_of(argument: &str) -> Option<String> {
 
 /// Prints why a verb failed, causes and all, in one line, and answers with the exit code.
 pub fn complain(error: &anyhow::Error) -> ExitCode {
-    let mut line = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        // Some errors repeat their cause in their own text.
-        if !line.ends_with(&cause) {
-            let _ = write!(line, "{}{cause}", if line.is_empty() { "" } else { ": " });
-        }
-    }
-    eprintln!("relay: {line}");
+    eprintln!("relay: {}", outbox::in_words(error.as_ref()));
     if error.is::<Usage>() { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
 }

@@ -36,20 +36,24 @@ impl From<&str> for Secret {
     }
 }
 
+/// The heading of such flags in `--help`.
+const CONNECTION: &str = "Connection";
+
 /// Where the outbox lies.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
     /// Postgres, as postgres://user:password@host:5432/database?sslmode=verify-full
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = CONNECTION)]
     pub database_url: Option<Secret>,
 
     /// The schema that holds the outbox's tables
-    #[arg(long, env = "RELAY_SCHEMA", default_value = "public", value_name = "NAME")]
+    #[arg(long, env = "RELAY_SCHEMA", default_value = "public", value_name = "NAME", help_heading = CONNECTION)]
     pub schema: String,
 }
 
 /// Everything that `relay run` needs to know.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pace and limits")]
 pub struct Config {
     #[allow(missing_docs)]
     #[command(flatten)]
@@ -61,12 +65,13 @@ pub struct Config {
         env = "REDIS_URL",
         hide_env_values = true,
         default_value = "redis://127.0.0.1:6379",
-        value_name = "URL"
+        value_name = "URL",
+        help_heading = CONNECTION
     )]
     pub redis_url: Secret,
 
     /// A PEM file with the certificate authority of a rediss:// server (else the public ones)
-    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE", help_heading = CONNECTION)]
     pub redis_ca_file: Option<PathBuf>,
 
     /// Rows that are read and sent at once
@@ -219,9 +224,24 @@ impl Database {
         Ok(options.application_name("relay").disable_statement_logging())
     }
 
+    /// A connection as it comes. What stands in the way is told with the address, and without credentials.
+    pub(crate) async fn open(&self) -> Result<PgConnection, Error> {
+        let options = self.options()?;
+        PgConnection::connect_with(&options).await.map_err(|error| match error {
+            sqlx::Error::Io(why) => {
+                let at = match options.get_socket() {
+                    Some(socket) => socket.display().to_string(),
+                    None => format!("{}:{}", options.get_host(), options.get_port()),
+                };
+                sqlx::Error::Io(std::io::Error::new(why.kind(), format!("{at}: {why}"))).into()
+            }
+            other => other.into(),
+        })
+    }
+
     /// A connection that finds the outbox's tables.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
-        let mut db = PgConnection::connect_with(&self.options()?).await?;
+        let mut db = self.open().await?;
         // The plans we need never change, and statistics gathered while the table was empty must not talk Postgres out
         // of them. A row that somebody keeps locked must not stop every lane.
         sqlx::query(

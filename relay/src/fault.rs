@@ -11,7 +11,7 @@ pub enum Error {
     #[error("{0}")]
     Unusable(String),
     /// Postgres is away or failed.
-    #[error("Postgres: {0}")]
+    #[error("Postgres: {}", outbox::in_words(.0))]
     Postgres(#[from] sqlx::Error),
     /// Redis is away or takes nothing.
     #[error(transparent)]

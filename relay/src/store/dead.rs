@@ -1,12 +1,15 @@
 //! Dead letters: what could not be sent, and what a group's handler could not make take effect. Set aside for a person.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, Postgres};
 
 use super::Result;
 
 /// An event that was replayed so often and came back each time is replayed only by its id.
 pub(crate) const REPLAYS_MAX: i32 = 3;
+/// So many rounds of a letter that was replayed in vain are shown.
+const ROUNDS_MAX: i64 = 10;
 /// So many letters of groups are replayed in one transaction.
 const PORTION: i64 = 1_000;
 
@@ -26,7 +29,7 @@ pub(crate) struct DeadLetter {
     pub(crate) stream: String,
     /// The group whose handler it could not pass; none: it could not be sent.
     pub(crate) group_name: Option<String>,
-    /// Its number in the stream.
+    /// Its number where it was read: in the lane if there is one, else in the stream.
     pub(crate) entry: Option<String>,
     #[serde(rename = "type")]
     #[sqlx(rename = "type")]
@@ -38,19 +41,32 @@ pub(crate) struct DeadLetter {
     pub(crate) replays: i32,
     pub(crate) created_at: Option<String>,
     pub(crate) dead_at: String,
-    /// Only when one is shown.
+    /// From here on only when one is shown. Of one that was replayed: the lane on which it failed again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lane: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     pub(crate) payload: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     pub(crate) headers: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     pub(crate) failures: Option<String>,
+    /// The rounds before, the last one first, as far as they are remembered.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    pub(crate) earlier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) consumer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) handler: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     pub(crate) fields: Option<String>,
+}
+
+/// JSON as it was written; what is none, as a string.
+fn as_json<S: Serializer>(text: &Option<String>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    match text.as_deref().map(serde_json::from_str::<&RawValue>) {
+        Some(Ok(json)) => json.serialize(serializer),
+        _ => text.serialize(serializer),
+    }
 }
 
 /// What became of letters that were to be replayed.
@@ -65,14 +81,15 @@ pub(crate) struct Replayed {
 
 /// Both kinds, as one table.
 const LETTERS: &str = "(
-    select null::bigint as no, null::text as group_name, id::text, stream::text, seq::text as entry, type::text, key::text,
-           ver::integer, attempts::integer, last_error, 0 as replays, created_at, dead_at, payload::text, headers::text,
+    select null::bigint as no, null::text as group_name, id::text, stream::text, null::text as lane, seq::text as entry,
+           type::text, key::text, ver::integer, attempts::integer, last_error, 0 as replays, created_at, dead_at,
+           payload::text, headers::text,
            null::text as failures, null::text as consumer, null::text as handler, null::text as fields
       from outbox
      where due_at = 'infinity'
     union all
-    select no, group_name, coalesce(id, 'letter-' || no), stream, entry, type, key, ver, attempts, reason, replays, time,
-           buried_at, payload, headers::text, failures::text, consumer, handler, case when id is null then fields::text end
+    select no, group_name, coalesce(id, 'letter-' || no), stream, nullif(lane, stream), entry, type, key, ver, attempts, reason,
+           replays, time, buried_at, payload, headers::text, failures::text, consumer, handler, case when id is null then fields::text end
       from outbox_dead_letter
      where replayed_at is null and dropped_at is null
     ) letter";
@@ -111,6 +128,10 @@ async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
     query.fetch_one(db).await?.try_get(0)
 }
 
+fn utc(time: &str) -> String {
+    format!("to_char({time} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+}
+
 /// The newest dead letters first. `whole`: with their payloads and all that is known of them.
 pub(crate) async fn list(
     db: &mut PgConnection,
@@ -120,14 +141,24 @@ pub(crate) async fn list(
 ) -> Result<Vec<DeadLetter>> {
     let statement = format!(
         "select id, stream, group_name, entry, type, key, ver, attempts, last_error, replays,
-                to_char(created_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as created_at,
-                to_char(dead_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as dead_at,
-                case when $6 then payload end as payload, case when $6 then headers end as headers,
-                case when $6 then failures end as failures, case when $6 then consumer end as consumer,
-                case when $6 then handler end as handler, case when $6 then fields end as fields
+                {} as created_at, {} as dead_at,
+                case when $6 then lane end as lane, case when $6 then payload end as payload,
+                case when $6 then headers end as headers, case when $6 then failures end as failures,
+                case when $6 then consumer end as consumer, case when $6 then handler end as handler,
+                case when $6 then fields end as fields,
+                case when $6 then (
+                    select json_agg(json_build_object('replays', replays, 'entry', entry, 'attempts', attempts, 'reason', reason,
+                                                      'failures', failures, 'replayed_at', {}))
+                      from (select * from outbox_dead_letter e
+                             where e.id = letter.id and e.stream = letter.stream and e.group_name = letter.group_name
+                               and e.no < letter.no and e.replayed_at is not null
+                             order by e.no desc limit {ROUNDS_MAX}) round)::text end as earlier
            from {LETTERS} where {}
           order by letter.dead_at desc, no desc, letter.entry desc
           limit $5",
+        utc("created_at"),
+        utc("dead_at"),
+        utc("replayed_at"),
         meant("id", "group_name")
     );
     let rows = bound(statement, filter).bind(rows_max).bind(whole).fetch_all(db).await?;

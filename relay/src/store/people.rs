@@ -25,6 +25,8 @@ pub(crate) struct GroupStatus {
     pub(crate) delivered_seq: i64,
     pub(crate) settled_seq: i64,
     pub(crate) pending: i64,
+    pub(crate) dead: i64,
+    /// That were heard of within a minute.
     pub(crate) consumers: i64,
     /// Events that it has not settled, counted from the rows.
     pub(crate) lag: i64,
@@ -52,6 +54,8 @@ pub(crate) struct ConsumerStatus {
 pub(crate) struct RelayStatus {
     /// Who holds the lease, if anyone does.
     pub(crate) holder: Option<String>,
+    /// If nobody does: when somebody last did.
+    pub(crate) last_seen_seconds: Option<f64>,
     pub(crate) frontier: i64,
     /// The newest number that was given out.
     pub(crate) last: i64,
@@ -70,7 +74,10 @@ pub(crate) struct Blocker {
 
 pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
     sqlx::query_as(
-        "select case when lease_until > clock_timestamp() then holder end as holder, frontier,
+        "select case when lease_until > clock_timestamp() then holder end as holder,
+                case when lease_until <= clock_timestamp()
+                     then round(extract(epoch from clock_timestamp() - lease_until), 3)::float8 end as last_seen_seconds,
+                frontier,
                 (select case when is_called then last_value else 0 end from outbox_seq_seq) as last,
                 (select count(*) from outbox_overtaken) as overtaken
            from outbox_relay",
@@ -91,7 +98,7 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> 
 
 pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
     sqlx::query_as(
-        "select stream, group_name as name, delivered_seq, settled_seq, pending, consumers, lag,
+        "select stream, group_name as name, delivered_seq, settled_seq, pending, dead, consumers, lag,
                 case when lag > 0 then extract(epoch from oldest_age)::float8 end as oldest_seconds
            from outbox_lag order by stream, group_name",
     )
@@ -103,7 +110,7 @@ pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
 pub(crate) async fn consumers(db: &mut PgConnection) -> Result<Vec<ConsumerStatus>> {
     sqlx::query_as(
         "select stream, group_name, consumer, processed, failed, retried, buried, lost, handling_mean_us, handling_p99_us,
-                extract(epoch from clock_timestamp() - last_active_at)::float8 as last_active_seconds
+                round(extract(epoch from clock_timestamp() - last_active_at), 3)::float8 as last_active_seconds
            from outbox_consumer
           where seen_at > now() - interval '1 hour'
           order by stream, group_name, consumer",
@@ -122,7 +129,7 @@ pub(crate) async fn blockers(db: &mut PgConnection) -> Result<Vec<Blocker>> {
                      when a.state is null then 'hidden'
                      else coalesce(host(a.client_addr), 'local') end as client,
                 case when l.pid is null then 'prepared' else coalesce(a.state, 'hidden') end as state,
-                extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared))::float8 as open_seconds
+                round(extract(epoch from clock_timestamp() - coalesce(a.xact_start, p.prepared)), 3)::float8 as open_seconds
            from (select distinct pid, virtualtransaction from pg_locks
                   where locktype = 'relation' and relation = 'outbox'::regclass and mode = 'RowExclusiveLock' and granted
                     and database = (select oid from pg_database where datname = current_database())) l

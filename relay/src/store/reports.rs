@@ -60,7 +60,7 @@ pub(crate) async fn lease(
 
 /// Lets another relay take over at once.
 pub(crate) async fn end_lease(db: &mut PgConnection, holder: &str) -> Result<()> {
-    sqlx::query("update outbox_relay set holder = null, lease_until = null where holder = $1")
+    sqlx::query("update outbox_relay set holder = null, lease_until = clock_timestamp() where holder = $1")
         .bind(holder)
         .execute(db)
         .await?;
