@@ -66,6 +66,8 @@ impl Change {
 pub async fn migrate(db: &mut PgConnection) -> Result<()> {
     let mut tx = db.begin_with("begin isolation level read committed").await?;
     sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(&mut *tx).await?;
+    // That something is there already is no news.
+    sqlx::query("set local client_min_messages = warning").execute(&mut *tx).await?;
     sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
     Ok(tx.commit().await?)
 }

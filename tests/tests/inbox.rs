@@ -7,7 +7,7 @@ use outbox::inbox::{self, Change, sqlite};
 use outbox::{Entry, EntryId, Envelope, Settled};
 use outbox_tests::{Postgres, eventually};
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{PgPool, Postgres as Pg, Transaction};
+use sqlx::{Connection, PgConnection, PgPool, Postgres as Pg, Transaction};
 
 fn at(seq: u64) -> EntryId {
     EntryId { generation: 1, seq }
@@ -273,6 +273,37 @@ async fn the_tables_can_be_made_again_and_by_many_at_once() {
     assert!(sees(&pool, &entry("e", 1)).await);
     inbox::migrate(&mut pool.acquire().await.expect("there")).await.expect("made again");
     assert!(!sees(&pool, &entry("e", 1)).await, "nothing is forgotten");
+}
+
+#[tokio::test]
+async fn a_table_from_before_replays_is_brought_to_this_shape() {
+    let postgres = Postgres::start().await;
+    let pool = PgPool::connect(&postgres.database().await).await.expect("there");
+    let before = "create table inbox_seen (consumer_group text not null, event_id text not null, lane text not null,
+                                           generation bigint not null, seq bigint not null,
+                                           primary key (consumer_group, event_id));
+                  insert into inbox_seen values ('g', 'old', 's', 1, 1)";
+    sqlx::raw_sql(before).execute(&pool).await.expect("made");
+    inbox::migrate(&mut pool.acquire().await.expect("there")).await.expect("brought");
+    assert!(!sees(&pool, &entry("old", 1)).await);
+    assert!(sees(&pool, &entry("new", 2)).await);
+}
+
+/// It runs at each start, and what is there already is no news.
+#[tokio::test]
+async fn to_make_the_tables_again_says_nothing() {
+    let postgres = Postgres::start().await;
+    let mut db = PgConnection::connect(&postgres.database().await).await.expect("there");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let log = tracing_subscriber::fmt().with_writer(file.reopen().expect("there")).finish();
+    let _listening = tracing::subscriber::set_default(log);
+    for _ in 0..2 {
+        inbox::migrate(&mut db).await.expect("made");
+        outbox::migrate(&mut db, "public").await.expect("made");
+    }
+    sqlx::raw_sql("create table if not exists inbox_seen (id integer)").execute(&mut db).await.expect("is there");
+    let said = std::fs::read_to_string(file.path()).expect("text");
+    assert_eq!(said.matches("already exists").count(), 1, "only of the last one: {said}");
 }
 
 // The same in a file of SQLite.

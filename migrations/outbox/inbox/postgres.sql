@@ -14,6 +14,11 @@ create table if not exists inbox_seen (
 
     primary key (consumer_group, event_id)
 );
+-- A table that was made before events were replayed.
+alter table inbox_seen
+    add column if not exists origin_lane text collate "C",
+    add column if not exists origin_generation bigint,
+    add column if not exists origin_seq bigint;
 create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
 create index if not exists inbox_seen_origin on inbox_seen (consumer_group, origin_lane) where origin_lane is not null;
 
