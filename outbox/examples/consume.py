@@ -51,7 +51,7 @@ def take_effect(tx, event, data):
 
 
 def handle(db, lane, entry, fields):
-    """The effect and the note that it was seen, in one transaction: both or neither."""
+    """The effect and the note that it was seen, in one transaction: both or neither. What came of it, in words."""
     event, data = read(fields)
     with db:
         db.execute("begin immediate")
@@ -63,6 +63,7 @@ def handle(db, lane, entry, fields):
         )
         if new.rowcount == 1:
             take_effect(db, event, data)
+    return f"{event['type']} {event['id']} {'took effect' if new.rowcount == 1 else 'had taken effect before'}"
 
 
 def settle(r, db, lane, entry, fields):
@@ -75,7 +76,7 @@ def settle(r, db, lane, entry, fields):
             "insert into attempts values (?, ?, 1) on conflict do update set count = count + 1 returning count",
             (lane, entry),
         ).fetchone()
-        handle(db, lane, entry, fields)
+        said = handle(db, lane, entry, fields)
     except sqlite3.OperationalError as error:  # locked or full: the trouble of all events, which costs none an attempt
         print(f"{entry} has to wait: {error!r}", file=sys.stderr)
         if attempt:
@@ -89,6 +90,7 @@ def settle(r, db, lane, entry, fields):
         bury(r, lane, entry, fields, attempt, str(error))
     else:
         r.xack(lane, GROUP, entry)  # only now: dying before it costs a repetition, which the inbox knows
+        print(f"{entry} {said}", flush=True)
     db.execute("delete from attempts where lane = ? and entry = ?", (lane, entry))
     return True
 
@@ -196,6 +198,14 @@ def main():
         """
     )
     r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), protocol=2)
+    print(f"{ME} reads {STREAM}; Ctrl-C ends it", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        run(r, db, entries_max)
+    # What is pending for us others claim when it has been idle for long enough. Never DELCONSUMER: it forgets that.
+    print("goodbye: {} orders of {} cents".format(*db.execute("select orders, cents from counts").fetchone()))
+
+
+def run(r, db, entries_max):
     make_groups(r)
     settled = 0
     while entries_max is None or settled < entries_max:
@@ -210,12 +220,7 @@ def main():
                 raise
             time.sleep(3)  # the relay puts groups back where they were; if it does not, they begin anew
             make_groups(r)
-    # What is pending for us others claim when it has been idle for long enough. Never DELCONSUMER: it forgets that.
-    print("{} orders of {} cents".format(*db.execute("select orders, cents from counts").fetchone()))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        pass
+    main()

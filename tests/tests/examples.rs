@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use outbox::Event;
-use outbox_tests::{Child, Signal, Stage, binary, eventually};
-use redis::Value;
+use outbox_tests::{Child, Signal, Stage, binary, eventually, pending};
 
 fn example(stage: &Stage, name: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(binary(&format!("examples/{name}")));
@@ -28,7 +27,7 @@ async fn what_produce_writes_consume_adds_up_once() {
     let mut consume = example(&stage, "consume", &["3"]);
     assert_eq!(consume.wait().await, 0);
     assert!(consume.log().contains("revenue: 600 cents"), "{}", consume.log());
-    assert_eq!(pending(&stage, "revenue").await, 0);
+    assert_eq!(pending(&stage.redis, "orders", "revenue").await, 0);
 
     // Everything once more, and one that is new; this time a person ends it.
     stage.redis.command(&["XGROUP", "SETID", "orders", "revenue", "0"]).await;
@@ -57,19 +56,21 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
 
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("counts.sqlite");
-    let consume = async |entries: &str| {
+    let start = |arguments: &[&str]| {
         let mut command = Command::new(&python);
-        command.arg(root().join("outbox/examples/consume.py")).arg(&file).arg(entries);
-        let mut child = Child::spawn({
-            command.env("REDIS_URL", stage.redis.url()).env("CLAIM_AFTER_MS", "200");
-            command
-        });
+        command.arg(root().join("outbox/examples/consume.py")).arg(&file).args(arguments);
+        command.env("REDIS_URL", stage.redis.url()).env("CLAIM_AFTER_MS", "200");
+        Child::spawn(command)
+    };
+    let consume = async |entries: &str| {
+        let mut child = start(&[entries]);
         assert_eq!(child.wait().await, 0, "{}", child.log());
         child.log()
     };
     let said = consume("4").await;
-    assert!(said.contains("3 orders of 600 cents"), "{said}");
-    assert_eq!(pending(&stage, "counts").await, 0);
+    assert!(said.contains("goodbye: 3 orders of 600 cents"), "{said}");
+    assert_eq!(said.matches(" took effect").count(), 3, "{said}");
+    assert_eq!(pending(&stage.redis, "orders", "counts").await, 0);
     let letter = "from outbox_dead_letter where group_name = 'counts' and id = 'poison' and replayed_at is null";
     eventually("the relay to bring the dead letter home", async || {
         stage.ask::<bool>(&format!("select exists (select {letter})")).await
@@ -84,14 +85,15 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
     stage.redis.command(&["XGROUP", "SETID", "orders", "counts", "0"]).await;
     let said = consume("5").await;
     assert!(said.contains("3 orders of 600 cents"), "{said}");
-    assert_eq!(pending(&stage, "counts").await, 0);
-}
+    assert_eq!(pending(&stage.redis, "orders", "counts").await, 0);
 
-async fn pending(stage: &Stage, group: &str) -> i64 {
-    match stage.redis.command(&["XPENDING", "orders", group]).await {
-        Value::Array(summary) => redis::from_redis_value(summary[0].clone()).expect("a number"),
-        other => panic!("{other:?}"),
-    }
+    // A person ends it.
+    let mut reader = start(&[]);
+    produce(&stage, 1).await;
+    reader.saw("took effect").await;
+    reader.signal(Signal::Int);
+    assert_eq!(reader.wait().await, 0);
+    assert!(reader.log().contains("goodbye: 4 orders of 700 cents"), "{}", reader.log());
 }
 
 fn root() -> PathBuf {

@@ -20,32 +20,34 @@ async fn main() -> anyhow::Result<()> {
     let relay = std::env::current_exe()?.with_file_name("relay");
     println!(
         "
-Postgres  {database_url}
-Redis     {redis_url}
+Private Postgres and Redis, with a relay between them. In another terminal:
+
+  export DATABASE_URL={database_url} REDIS_URL={redis_url}
 
 Put an event into the outbox:
 
-  psql {database_url} -c \"select outbox_enqueue('orders', 'order.placed', '{{\\\"order\\\": 42, \\\"cents\\\": 1999}}', key => 'order-42')\"
+  psql $DATABASE_URL -c \"select outbox_enqueue('orders', 'order.placed', '{{\\\"order\\\": 42, \\\"cents\\\": 1999}}', key => 'order-42')\"
 
 See it arrive, under the number of its row:
 
-  redis-cli -p {redis_port} XRANGE orders - +
+  redis-cli -u $REDIS_URL XRANGE orders - +
 
 Let it take effect, in Rust or in Python (pip install redis), and place more orders:
 
-  DATABASE_URL={database_url} REDIS_URL={redis_url} cargo run -p outbox --example consume --features consumer
-  REDIS_URL={redis_url} python3 outbox/examples/consume.py :memory:
-  DATABASE_URL={database_url} cargo run -p outbox --example produce -- 3
+  cargo run -p outbox --example consume --features consumer
+  python3 outbox/examples/consume.py :memory:
+  cargo run -p outbox --example produce -- 3
 
 See how it stands:
 
-  psql {database_url} -c \"select * from outbox_backlog\"
-  DATABASE_URL={database_url} {relay} status
+  psql $DATABASE_URL -c \"select * from outbox_backlog\"
+  psql $DATABASE_URL -c \"select * from outbox_lag\"
+  {relay} status
+  {relay} dead list
 
 Ctrl-C ends it all.
 ",
         redis_url = redis.url(),
-        redis_port = redis.port(),
         relay = relay.display(),
     );
 
