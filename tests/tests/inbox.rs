@@ -289,6 +289,19 @@ async fn a_table_from_before_replays_is_brought_to_this_shape() {
     assert!(sees(&pool, &entry("new", 2)).await);
 }
 
+/// A consumer starts while the handlers of others are in the midst of their transactions.
+#[tokio::test]
+async fn to_make_the_tables_again_waits_for_no_handler() {
+    let postgres = Postgres::start().await;
+    let pool = inbox_in(&postgres).await;
+    let mut tx = pool.begin().await.expect("there");
+    assert!(inbox::first_sight(&mut tx, &entry("e", 1)).await.expect("asked"));
+    let mut db = pool.acquire().await.expect("there");
+    sqlx::raw_sql("set lock_timeout = '100ms'").execute(&mut *db).await.expect("set");
+    inbox::migrate(&mut db).await.expect("it waits for nobody");
+    tx.commit().await.expect("committed");
+}
+
 /// It runs at each start, and what is there already is no news.
 #[tokio::test]
 async fn to_make_the_tables_again_says_nothing() {

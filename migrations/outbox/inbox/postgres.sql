@@ -14,13 +14,20 @@ create table if not exists inbox_seen (
 
     primary key (consumer_group, event_id)
 );
--- A table that was made before events were replayed.
-alter table inbox_seen
-    add column if not exists origin_lane text collate "C",
-    add column if not exists origin_generation bigint,
-    add column if not exists origin_seq bigint;
-create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
-create index if not exists inbox_seen_origin on inbox_seen (consumer_group, origin_lane) where origin_lane is not null;
+-- Altering a table and indexing it wait for whoever writes there, and all who write then wait behind: so it is looked first
+-- whether there is anything to do. Columns are missing in a table from before there were replays.
+do $$
+begin
+    if not exists (select from pg_indexes where schemaname = current_schema() and indexname = 'inbox_seen_origin') then
+        alter table inbox_seen
+            add column if not exists origin_lane text collate "C",
+            add column if not exists origin_generation bigint,
+            add column if not exists origin_seq bigint;
+        create index if not exists inbox_seen_position on inbox_seen (consumer_group, lane, generation, seq);
+        create index inbox_seen_origin on inbox_seen (consumer_group, origin_lane) where origin_lane is not null;
+    end if;
+end
+$$;
 
 create table if not exists inbox_floor (
     consumer_group text collate "C" not null,
