@@ -99,6 +99,7 @@ async fn randomized_kills_and_freezes_leave_each_effect_once_and_in_its_keys_ord
                 counts[1] += 1;
             }
             7 => {
+                consumers[victim].saw("called ").await; // from then on it hears the signal
                 consumers[victim].signal(Signal::Term);
                 assert_eq!(consumers[victim].wait().await, 0, "a consumer stops in order");
                 consumers[victim] = start_consumer(&stage, victim / EACH, &file);
@@ -142,6 +143,7 @@ async fn randomized_kills_and_freezes_leave_each_effect_once_and_in_its_keys_ord
     })
     .await;
     for (nth, consumer) in consumers.iter_mut().enumerate() {
+        consumer.saw("called ").await;
         consumer.signal(Signal::Term);
         assert_eq!(consumer.wait().await, 0, "consumer {nth} stops in order");
     }
