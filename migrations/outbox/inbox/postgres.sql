@@ -60,6 +60,8 @@ language plpgsql volatile as $$
 #variable_conflict use_variable
 declare
     new_ids text[];
+    new_generations bigint[];
+    new_seqs bigint[];
     floor_generation bigint;
     floor_seq bigint;
 begin
@@ -76,9 +78,10 @@ begin
                as e (event_id, generation, seq, origin_generation, origin_seq)
          order by e.event_id collate "C"
         on conflict do nothing
-        returning s.event_id
+        returning s.event_id, s.generation, s.seq
     )
-    select array_agg(written.event_id) into new_ids from written;
+    select array_agg(w.event_id), array_agg(w.generation), array_agg(w.seq)
+      into new_ids, new_generations, new_seqs from written w;
     if current_setting('transaction_isolation') = 'read committed' then
         select f.generation, f.seq into floor_generation, floor_seq
           from inbox_floor f where f.consumer_group = inbox_first_sight.consumer_group and f.lane = inbox_first_sight.lane;
@@ -88,9 +91,8 @@ begin
            for share;
     end if;
     return query
-        select e.event_id from unnest(event_ids, generations, seqs) as e (event_id, generation, seq)
-         where e.event_id = any (new_ids)
-           and (floor_generation is null or (e.generation, e.seq) > (floor_generation, floor_seq));
+        select n.event_id from unnest(new_ids, new_generations, new_seqs) as n (event_id, generation, seq)
+         where floor_generation is null or (n.generation, n.seq) > (floor_generation, floor_seq);
 end
 $$;
 

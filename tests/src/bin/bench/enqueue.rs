@@ -11,7 +11,7 @@ use crate::progress;
 use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
 
-const TABLES: &str = "
+pub const TABLES: &str = "
     create table orders (id bigint generated always as identity primary key, customer text not null, total bigint not null);
     create table plain (
         stream     text collate \"C\" not null,
@@ -31,8 +31,9 @@ const TABLES: &str = "
         unique (id)
     );";
 
+/// What a transaction does besides its own insert.
 #[derive(Clone, Copy)]
-enum With {
+pub enum With {
     Nothing,
     PlainInsert,
     Enqueue,
@@ -82,18 +83,23 @@ async fn transact(db: &mut PgConnection, with: With, nth: &mut u64, transactions
     let began = Instant::now();
     for _ in 0..transactions {
         *nth += 1;
-        let mut tx = db.begin().await?;
-        insert_order(&mut tx).await?;
-        match with {
-            With::Nothing => {}
-            With::PlainInsert => insert_plain(&mut tx, *nth).await?,
-            With::Enqueue => {
-                let _ = outbox::enqueue(&mut tx, &event(*nth)?).await?;
-            }
-        }
-        tx.commit().await?;
+        order(db, with, *nth).await?;
     }
     Ok(began.elapsed().as_secs_f64() * 1e6 / transactions as f64)
+}
+
+/// One transaction.
+pub async fn order(db: &mut PgConnection, with: With, nth: u64) -> Result<()> {
+    let mut tx = db.begin().await?;
+    insert_order(&mut tx).await?;
+    match with {
+        With::Nothing => {}
+        With::PlainInsert => insert_plain(&mut tx, nth).await?,
+        With::Enqueue => {
+            let _ = outbox::enqueue(&mut tx, &event(nth)?).await?;
+        }
+    }
+    Ok(tx.commit().await?)
 }
 
 pub async fn insert_order(db: &mut PgConnection) -> Result<()> {

@@ -9,8 +9,8 @@ use sqlx::Connection;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::enqueue::insert_order;
-use crate::ground::{Ground, event};
+use crate::enqueue::{TABLES, With, insert_order, order};
+use crate::ground::Ground;
 use crate::options::Options;
 use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
@@ -20,9 +20,6 @@ const PRODUCERS: u64 = 16;
 /// Makes each event's id unique.
 static NUMBERS: AtomicU64 = AtomicU64::new(0);
 const WARM_UP: Duration = Duration::from_millis(500);
-const ORDERS: &str =
-    "create table orders (id bigint generated always as identity primary key, customer text not null,
-                                           total bigint not null);";
 /// What many outboxes do.
 const NOTIFY_ALWAYS: &str = "
     create function notify_always() returns trigger language plpgsql as
@@ -32,17 +29,20 @@ const NOTIFY_NO_MORE: &str = "drop function notify_always() cascade;";
 
 pub async fn section(options: &Options) -> Result<Section> {
     let mut ground = Ground::with_slow_commits().await?;
-    ground.sql(ORDERS).await?;
+    ground.sql(TABLES).await?;
     let commit = one_commit(&mut ground).await?;
     let (rounds, time) = (options.rounds(), Duration::from_secs(options.size(6, 2)));
-    let [mut without, mut unread, mut with, mut notifying, mut behind] = <[Samples; 5]>::default();
+    let [mut without, mut plain, mut unread, mut with, mut notifying, mut behind] = <[Samples; 6]>::default();
     for round in 1..=rounds {
         progress::show(&format!("producers: round {round} of {rounds}"));
         ground.clear().await?;
-        without.push(produce(&mut ground, time, false).await?.rate);
+        without.push(produce(&mut ground, time, With::Nothing).await?.rate);
 
         ground.clear().await?;
-        unread.push(produce(&mut ground, time, true).await?.rate);
+        plain.push(produce(&mut ground, time, With::PlainInsert).await?.rate);
+
+        ground.clear().await?;
+        unread.push(produce(&mut ground, time, With::Enqueue).await?.rate);
 
         let (rate, left) = beside_a_relay(&mut ground, time).await?;
         with.push(rate);
@@ -63,9 +63,11 @@ pub async fn section(options: &Options) -> Result<Section> {
         ),
         lines: vec![
             Line::new(alone, Unit::PerSecond, &without),
+            Line::new("with a plain second insert", Unit::PerSecond, &plain).beside(alone, &without),
             Line::new("with enqueue, no relay", Unit::PerSecond, &unread).beside(alone, &without),
             Line::new("with enqueue and the relay", Unit::PerSecond, &with)
                 .must(alone, &without, Target::AtLeast(0.9))
+                .beside("with a plain second insert", &plain)
                 .note(format!("at the end of a round {:.0} events were not in Redis yet", behind.median())),
             Line::new("and NOTIFY on every insert", Unit::PerSecond, &notifying).beside(alone, &without),
         ],
@@ -77,7 +79,7 @@ async fn beside_a_relay(ground: &mut Ground, time: Duration) -> Result<(f64, f64
     ground.clear().await?;
     let relay = ground.relay(&[]);
     relay.saw("this relay works").await;
-    let produced = produce(ground, time, true).await?;
+    let produced = produce(ground, time, With::Enqueue).await?;
     ground.end(relay).await?;
     Ok((produced.rate, produced.unsent))
 }
@@ -88,20 +90,14 @@ struct Produced {
     unsent: f64,
 }
 
-async fn produce(ground: &mut Ground, time: Duration, enqueue: bool) -> Result<Produced> {
+async fn produce(ground: &mut Ground, time: Duration, with: With) -> Result<Produced> {
     let (commits, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut producers = JoinSet::new();
     for _ in 0..PRODUCERS {
         let (mut db, commits, stop) = (ground.connect().await?, Arc::clone(&commits), Arc::clone(&stop));
         producers.spawn(async move {
             while !stop.load(Ordering::Relaxed) {
-                let mut tx = db.begin().await?;
-                insert_order(&mut tx).await?;
-                if enqueue {
-                    let event = event(NUMBERS.fetch_add(1, Ordering::Relaxed))?;
-                    let _ = outbox::enqueue(&mut tx, &event).await?;
-                }
-                tx.commit().await?;
+                order(&mut db, with, NUMBERS.fetch_add(1, Ordering::Relaxed)).await?;
                 commits.fetch_add(1, Ordering::Relaxed);
             }
             db.close().await?;
