@@ -90,6 +90,8 @@ pub struct Drained {
 
 /// Starts a relay, waits until it has sent so many rows, and kills it.
 pub async fn drain(ground: &mut Ground, rows: i64, batch_rows: &str) -> Result<Drained> {
+    // What loading has written goes to the disk now, and not while we measure.
+    rustix::fs::sync();
     let (before, redis_before) = (ground.entries().await?, ground.redis_cpu().await?);
     let relay = ground.relay(&["--batch-rows-max", batch_rows]);
     let pid = relay.id().unwrap_or_default();
