@@ -1,0 +1,37 @@
+//! Fallah, the polite scraper: reads sitemaps and feeds, fetches their pages one at a time, and writes each article and its
+//! event in one transaction.
+//!
+//! - [`address`]: one identity for one page
+//! - [`robots`], [`sitemap`], [`fetch`]: what a site allows, what it lists, and how it is asked
+//! - [`extract`]: from a page's bytes to an article
+//! - `crawl`, `store`: what to fetch next, and the one transaction that all of it is for
+//! - `cli`, `config`, `sources`: the verbs and the settings
+
+pub mod address;
+mod cli;
+mod config;
+mod crawl;
+mod error;
+mod exit;
+pub mod extract;
+pub mod fetch;
+mod fold;
+pub mod guard;
+pub mod robots;
+pub mod sitemap;
+mod sources;
+mod store;
+mod trial;
+
+pub use cli::{Cli, complain, run};
+pub use config::{Config, Database, Manners, Pace, Secret, Which};
+pub use crawl::{Count, Crawler};
+pub use error::Error;
+pub use sources::{Source, Sources, Wrong};
+pub use store::migrate;
+
+/// The name by which robots.txt knows us.
+pub const AGENT: &str = fetch::PRODUCT;
+
+/// This version, as events name it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

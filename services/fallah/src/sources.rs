@@ -1,0 +1,241 @@
+//! The sources: one TOML file, read and checked whole before anything is fetched.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use regex::Regex;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use crate::address::Address;
+use crate::extract::Rules;
+
+/// All sources of a file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    #[serde(rename = "source", default)]
+    sources: Vec<Source>,
+}
+
+/// A site to be read, and how.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Its name, in events and everywhere else.
+    name: Spanned<String>,
+    /// The site's address: its robots.txt names the sitemaps.
+    pub home: Option<Address>,
+    /// Sitemaps, if robots.txt does not name them or not all are wanted.
+    #[serde(default)]
+    pub sitemaps: Vec<Address>,
+    /// RSS and Atom feeds.
+    #[serde(default)]
+    pub feeds: Vec<Address>,
+    /// Only addresses that one of these patterns finds; none: all of the same site.
+    #[serde(default)]
+    allow: Vec<Pattern>,
+    /// And none that one of these finds.
+    #[serde(default)]
+    deny: Vec<Pattern>,
+    /// From the beginning of one request to the beginning of the next, at each host.
+    #[serde(default = "second", deserialize_with = "duration")]
+    pub delay: Duration,
+    /// How often a list is read that changes all the time.
+    #[serde(default = "two_minutes", deserialize_with = "duration")]
+    pub poll_min: Duration,
+    /// How seldom one is read that never changes.
+    #[serde(default = "six_hours", deserialize_with = "duration")]
+    pub poll_max: Duration,
+    /// Pages of robots.txt, `noindex` and the like are for search engines; who wants them kept out says so here.
+    #[serde(default)]
+    pub respect_noindex: bool,
+    /// Whether what is written is told, too. Off while a source is tried out.
+    #[serde(default = "yes")]
+    pub publish_events: bool,
+    /// Where on the page things are, if they are not found by themselves.
+    #[serde(default)]
+    pub extract: Rules,
+}
+
+impl Source {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.name.get_ref()
+    }
+
+    /// Where its addresses come from.
+    pub fn lists(&self) -> impl Iterator<Item = &Address> {
+        self.sitemaps.iter().chain(&self.feeds)
+    }
+
+    /// Whether an address is of the same site.
+    pub fn is_of(&self, address: &Address) -> bool {
+        self.home.iter().chain(self.lists()).any(|own| own.same_site(address))
+    }
+
+    /// Whether an address is one of its pages: of the same site, and as the patterns want it.
+    pub fn wants(&self, address: &Address) -> bool {
+        let finds = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.0.is_match(address.as_str()));
+        self.is_of(address)
+            && !address.is_home()
+            && (self.allow.is_empty() || finds(&self.allow))
+            && !finds(&self.deny)
+    }
+}
+
+impl Sources {
+    /// Reads and checks a file.
+    pub fn read(file: &Path) -> Result<Self, Wrong> {
+        let text = std::fs::read_to_string(file).map_err(|error| Wrong(format!("{}: {error}", file.display())))?;
+        Self::parse(&text).map_err(|wrong| Wrong(format!("{}{wrong}", file.display())))
+    }
+
+    /// Reads and checks a text. What is wrong begins with its line, as in `:3: ...`.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+        let sources: Self = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or_else(String::new, |span| format!(":{}", line(span.start)));
+            Wrong(format!("{at}: {}", error.message().trim().replace('\n', " ")))
+        })?;
+        let mut names = BTreeSet::new();
+        for source in &sources.sources {
+            let wrong = |why: &str| Err(Wrong(format!(":{}: {why}", line(source.name.span().start))));
+            let name = source.name();
+            if name.is_empty() || name.len() > 100 || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                return wrong("a source's name has 1 to 100 bytes and no blanks");
+            }
+            if !names.insert(name) {
+                return wrong(&format!("there are two sources with the name {name}"));
+            }
+            if source.home.is_none() && source.lists().next().is_none() {
+                return wrong(&format!("{name} needs a home, a sitemap or a feed to start from"));
+            }
+            if source.poll_min.is_zero() || source.poll_min > source.poll_max {
+                return wrong(&format!("{name}: poll_min must be longer than 0 and no longer than poll_max"));
+            }
+        }
+        if sources.sources.is_empty() {
+            return Err(Wrong(": there is no [[source]] in it".to_owned()));
+        }
+        Ok(sources)
+    }
+
+    /// One by its name.
+    pub fn get(&self, name: &str) -> Option<&Source> {
+        self.sources.iter().find(|source| source.name() == name)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter()
+    }
+
+    /// The delay at a host: the longest that any source which names it asks for.
+    pub fn delay_of(&self, origin: &str) -> Duration {
+        let named = |source: &&Source| Address::parse(origin).is_ok_and(|origin| source.is_of(&origin));
+        self.iter().filter(named).map(|source| source.delay).max().unwrap_or_else(second)
+    }
+
+    /// The first one that an address belongs to.
+    pub fn of(&self, address: &Address) -> Option<&Source> {
+        self.iter().find(|source| source.wants(address))
+    }
+}
+
+/// What is wrong with the file, in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong(String);
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Wrong {}
+
+#[derive(Debug)]
+struct Pattern(Regex);
+
+impl<'de> Deserialize<'de> for Pattern {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Regex::new(&text).map(Self).map_err(|error| {
+            let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+            serde::de::Error::custom(format!("{text:?} is not a pattern: {last}"))
+        })
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    crate::config::duration(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+}
+
+fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+fn two_minutes() -> Duration {
+    Duration::from_secs(120)
+}
+
+fn six_hours() -> Duration {
+    Duration::from_secs(6 * 3600)
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(text: &str) -> String {
+        Sources::parse(text).expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        assert!(wrong("\n\n[[source]]\nname = \"a\"\n").starts_with(":4: a needs a home"));
+        assert!(
+            wrong("[[source]]\nname = \"a\"\nhome = \"https://a.org\"\ncolour = 1\n")
+                .starts_with(":4: unknown field")
+        );
+        assert!(
+            wrong("[[source]]\nname = \"a\"\nallow = [\"(\"]\nhome = \"https://a.org\"")
+                .starts_with(":3: \"(\" is not a pattern")
+        );
+        assert!(wrong("[[source]]\nname = \"a\"\nhome = \"ftp://a.org\"").starts_with(":3: "));
+        assert!(
+            wrong("[[source]]\nname = \"a\"\nhome = \"https://a.org\"\ndelay = \"5\"").starts_with(":4: a duration")
+        );
+        let twice = "[[source]]\nname = \"a\"\nhome = \"https://a.org\"\n";
+        assert!(wrong(&twice.repeat(2)).starts_with(":5: there are two"));
+        assert!(wrong("").starts_with(": there is no"));
+    }
+
+    #[test]
+    fn the_documented_settings_are_sound() {
+        let page = include_str!("../../../docs/fallah.md");
+        let examples: Vec<_> = page.split("```toml").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(examples.len(), 2);
+        for example in examples {
+            Sources::parse(example).expect(example);
+        }
+    }
+
+    #[test]
+    fn a_source_wants_its_own_pages_and_no_others() {
+        let text = "[[source]]\nname = \"a\"\nhome = \"https://a.org\"\nallow = [\"/news/\"]\ndeny = [\"/news/ads\"]";
+        let sources = Sources::parse(text).expect("sound");
+        let wants = |text: &str| sources.of(&Address::parse(text).expect("an address")).is_some();
+        assert!(wants("https://www.a.org/news/1"));
+        assert!(
+            !wants("https://a.org/about") && !wants("https://a.org/news/ads/1") && !wants("https://b.org/news/1")
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! The frontier: which page comes next.
+
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool};
+
+use super::us;
+
+/// Pages that become ready at once.
+const WAKE_MAX: i64 = 1_000;
+
+/// A page that is ours to fetch.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Page {
+    pub(crate) url: String,
+    pub(crate) source_name: String,
+    pub(crate) lease: i64,
+    pub(crate) etag: Option<String>,
+    pub(crate) last_modified: Option<String>,
+    pub(crate) unchanged: i32,
+    pub(crate) failures: i32,
+    pub(crate) missing: i32,
+    /// Seconds since it was first not found.
+    pub(crate) missing_for_s: Option<f64>,
+    /// Seconds since its own date, as its list says it, or since it was found.
+    pub(crate) age_s: f64,
+    pub(crate) rank: i16,
+    pub(crate) hops: i16,
+    pub(crate) discovered_at: String,
+    pub(crate) lastmod_asked: bool,
+    /// The item that it showed when it was last read.
+    pub(crate) source_url: Option<String>,
+}
+
+/// Which fetch of which page: a result counts only while it is the last one.
+#[derive(Debug, Clone)]
+pub(crate) struct Lease {
+    pub(crate) url: String,
+    pub(crate) lease: i64,
+}
+
+impl Page {
+    pub(crate) fn lease(&self) -> Lease {
+        Lease { url: self.url.clone(), lease: self.lease }
+    }
+}
+
+/// An address that a list gave.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) url: String,
+    pub(crate) origin: String,
+    /// The list's word on when it changed, in RFC 3339.
+    pub(crate) lastmod: Option<String>,
+    /// Whether a page that we do not know yet is news, or old and to be fetched when there is time.
+    pub(crate) news: bool,
+    /// How many redirects led to it.
+    pub(crate) hops: i16,
+}
+
+/// Pages that are due become ready. Returns how many.
+pub(crate) async fn wake(db: &PgPool) -> sqlx::Result<u64> {
+    let woken = sqlx::query(
+        "update fallah.page set ready = true
+          where url = any(array(select url from fallah.page where not ready and due_at <= statement_timestamp()
+                                 order by due_at limit $1 for no key update skip locked))",
+    )
+    .bind(WAKE_MAX)
+    .execute(db)
+    .await?;
+    Ok(woken.rows_affected())
+}
+
+/// The most urgent page of a host, leased.
+pub(crate) async fn take(
+    db: &PgPool,
+    origin: &str,
+    lease: Duration,
+    active: &[String],
+) -> sqlx::Result<Option<Page>> {
+    sqlx::query_as(
+        "update fallah.page
+            set ready = false, lease = lease + 1, due_at = clock_timestamp() + $2 * interval '1 microsecond'
+          where url = (select url from fallah.page
+                        where origin = $1 and ready and source_name = any($3)
+                        order by rank desc, newest_at desc
+                        limit 1
+                          for no key update skip locked)
+         returning url, source_name, lease, etag, last_modified, unchanged, failures, missing, lastmod_asked, rank, hops, source_url,
+                   extract(epoch from clock_timestamp() - missing_since)::float8 as missing_for_s,
+                   extract(epoch from clock_timestamp() - newest_at)::float8 as age_s,
+                   to_json(discovered_at) #>> '{}' as discovered_at",
+    )
+    .bind(origin)
+    .bind(us(lease))
+    .bind(active)
+    .fetch_optional(db)
+    .await
+}
+
+/// Gives a page back as it was: nothing was learned of it.
+pub(crate) async fn give_back(db: &PgPool, lease: &Lease) -> sqlx::Result<()> {
+    sqlx::query("update fallah.page set ready = true, due_at = clock_timestamp() where url = $1 and lease = $2")
+        .bind(&lease.url)
+        .bind(lease.lease)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// What a fetch comes to, for the page itself.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct After {
+    /// For people.
+    pub(crate) outcome: String,
+    /// When to look again; none: not before a list speaks of it.
+    pub(crate) again: Option<Duration>,
+    /// It is old: it is looked at again when there is nothing else to do.
+    pub(crate) old: bool,
+    pub(crate) etag: Option<String>,
+    pub(crate) last_modified: Option<String>,
+    pub(crate) raw_hash: Option<String>,
+    pub(crate) unchanged: i32,
+    pub(crate) failures: i32,
+    pub(crate) missing: i32,
+    /// It has gone away, and this is how we know.
+    pub(crate) vanished: Option<&'static str>,
+    /// The item that it shows.
+    pub(crate) source_url: Option<String>,
+}
+
+/// Writes down what a fetch came to. `false`: somebody else has fetched it since, and this result no longer counts.
+pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> sqlx::Result<bool> {
+    let ended = sqlx::query(
+        "update fallah.page
+            set ready = false, lastmod_asked = false, rank = case when $13 then 0 else 1 end, outcome = $3, fetched_at = clock_timestamp(),
+                due_at = clock_timestamp() + $4 * interval '1 microsecond',
+                etag = $5, last_modified = $6, raw_hash = coalesce($7, raw_hash),
+                unchanged = $8, failures = $9, missing = $10,
+                missing_since = case when $10 > 0 then coalesce(missing_since, clock_timestamp()) end,
+                vanished_at = case when $11 is not null then coalesce(vanished_at, clock_timestamp()) end,
+                vanished_reason = $11, source_url = coalesce($12, source_url)
+          where url = $1 and lease = $2",
+    )
+    .bind(&lease.url)
+    .bind(lease.lease)
+    .bind(crate::exit::printable(&after.outcome))
+    .bind(after.again.map(us))
+    .bind(&after.etag)
+    .bind(&after.last_modified)
+    .bind(&after.raw_hash)
+    .bind(after.unchanged)
+    .bind(after.failures)
+    .bind(after.missing)
+    .bind(after.vanished)
+    .bind(&after.source_url)
+    .bind(after.old)
+    .execute(db)
+    .await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+/// Adds addresses that a list gave, and makes those ready again that it says have changed since. Returns how many
+/// were new and how many became ready again.
+///
+/// `trusted`: its dates have not lied too often. `named`: the sources of the settings; pages of others change hands.
+pub(crate) async fn add(
+    db: &PgPool,
+    source: &str,
+    found: &[Found],
+    trusted: bool,
+    named: &[String],
+    news_for: Duration,
+) -> sqlx::Result<(u64, u64)> {
+    let column = |of: fn(&Found) -> &str| found.iter().map(of).collect::<Vec<_>>();
+    let mut tx = db.begin().await?;
+    sqlx::query(
+        "insert into fallah.host (origin) select distinct o from unnest($1::text[]) o on conflict do nothing",
+    )
+    .bind(column(|found| &found.origin))
+    .execute(&mut *tx)
+    .await?;
+    let added: Vec<bool> = sqlx::query_scalar(
+        "insert into fallah.page as p (url, source_name, origin, lastmod, newest_at, rank, hops, due_at, ready)
+         select distinct on (url) url, $1, origin, lastmod,
+                least(coalesce(lastmod, clock_timestamp()), clock_timestamp()),
+                case when lastmod > clock_timestamp() - $6 * interval '1 microsecond' or news then 3 else 0 end,
+                hops, clock_timestamp(), true
+           from (select url, origin, news, hops,
+                        case when lastmod < clock_timestamp() + interval '1 day' then lastmod end as lastmod
+                   from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bool[], $8::smallint[])
+                        as f(url, origin, lastmod, news, hops)) f
+          order by url, lastmod desc nulls last
+         on conflict (url) do update
+            set lastmod = coalesce(excluded.lastmod, p.lastmod), newest_at = excluded.newest_at, lastmod_asked = true,
+                source_name = case when p.source_name = any($9) then p.source_name else excluded.source_name end,
+                ready = true, due_at = clock_timestamp(),
+                rank = case when excluded.lastmod > clock_timestamp() - $6 * interval '1 microsecond' then 3 else 2 end
+          where ($7 and p.fetched_at is not null and excluded.lastmod > coalesce(p.lastmod, p.fetched_at))
+             or p.source_name <> all($9)
+         returning (xmax = 0)",
+    )
+    .bind(source)
+    .bind(column(|found| &found.url))
+    .bind(column(|found| &found.origin))
+    .bind(found.iter().map(|found| found.lastmod.as_deref()).collect::<Vec<_>>())
+    .bind(found.iter().map(|found| found.news).collect::<Vec<_>>())
+    .bind(us(news_for))
+    .bind(trusted)
+    .bind(found.iter().map(|found| found.hops).collect::<Vec<_>>())
+    .bind(named)
+    .fetch_all(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    let new = added.iter().filter(|new| **new).count() as u64;
+    Ok((new, added.len() as u64 - new))
+}
+
+/// Whether a page was fetched and shows nothing.
+pub(crate) async fn is_barren(db: &PgPool, url: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "select exists (select from fallah.page where url = $1 and fetched_at is not null
+                           and (source_url is null or vanished_at is not null))",
+    )
+    .bind(url)
+    .fetch_one(db)
+    .await
+}
