@@ -11,11 +11,13 @@
 
 mod chance;
 mod consuming;
+mod crawling;
 mod eventually;
 mod load;
 mod process;
 mod proxy;
 mod servers;
+mod site;
 mod stage;
 mod steps;
 
@@ -24,10 +26,12 @@ pub use consuming::{
     Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
     letters, pending, until_settled,
 };
+pub use crawling::Newsroom;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use servers::{Cluster, Postgres, Redis};
+pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

@@ -1,0 +1,162 @@
+//! A crawl may die between any two steps: no item is without its event, no event without its item, and the next crawl
+//! goes on.
+
+use outbox_tests::{Child, Newsroom, Proxy, Reply, Side, Signal, eventually, text};
+
+/// A newsroom behind a wire, whose three pages change from round to round: one is edited, one is gone or back.
+struct Desk {
+    newsroom: Newsroom,
+    wire: Proxy,
+    round: u32,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let newsroom = Newsroom::open().await;
+        let wire = Proxy::to(newsroom.postgres.port()).await;
+        newsroom.site.sitemap("/sitemap.xml", &["/a", "/b", "/c"]);
+        newsroom.site.article("/c", "One that stays as it is", &text(3));
+        let mut desk = Self { newsroom, wire, round: 0 };
+        desk.edit();
+        desk.newsroom.once().await;
+        desk
+    }
+
+    /// What the next crawl will find.
+    fn edit(&mut self) {
+        self.round += 1;
+        self.newsroom.site.article("/a", &format!("Edition {} of the first", self.round), &text(self.round));
+        if self.round.is_multiple_of(2) {
+            self.newsroom.site.put("/b", Reply::status(410));
+        } else {
+            self.newsroom.site.article("/b", "The second, when it is there", &text(2));
+        }
+    }
+
+    fn crawl_over_the_wire(&self) -> Child {
+        let port = format!(":{}/", self.newsroom.postgres.port());
+        let url = self.newsroom.database_url.replace(&port, &format!(":{}/", self.wire.port()));
+        let mut crawl = self.newsroom.command("once", &["--hosts-max", "1"]);
+        crawl.env("DATABASE_URL", url);
+        Child::spawn(crawl)
+    }
+
+    /// Everything is due and nobody holds anything, as when the leases of the dead have run out.
+    async fn wait_for_leases(&self) {
+        self.newsroom
+            .sql(
+                "update fallah.host set busy_until = null, next_at = '-infinity';
+                 update fallah.page set due_at = clock_timestamp(), ready = false;
+                 update fallah.list set due_at = clock_timestamp()",
+            )
+            .await;
+    }
+
+    async fn assert_up_to_date(&self) {
+        self.newsroom.assert_told().await;
+        let titles: Vec<Option<String>> = sqlx_titles(&self.newsroom).await;
+        let edition = format!("Edition {} of the first", self.round);
+        assert_eq!(titles[0].as_deref(), Some(edition.as_str()));
+        assert_eq!(titles[1].is_some(), !self.round.is_multiple_of(2), "the second");
+        assert!(titles[2].is_some());
+    }
+}
+
+/// The titles of the three items as they stand, none if deleted.
+async fn sqlx_titles(newsroom: &Newsroom) -> Vec<Option<String>> {
+    newsroom
+        .ask(
+            "select array_agg(case when deleted_reason is null then payload #>> '{article,title}' end order by source_url)
+               from fallah.item",
+        )
+        .await
+}
+
+async fn crash_at_every_turn(side: Side) {
+    let mut desk = Desk::open().await;
+    for turn in 1.. {
+        desk.edit();
+        desk.wait_for_leases().await;
+        let before = desk.wire.turns();
+        let halt = desk.wire.halt_at(turn, side);
+        let mut crawl = desk.crawl_over_the_wire();
+        let ended = tokio::select! {
+            () = halt.reached() => false,
+            _ = crawl.wait() => true,
+        };
+        crawl.kill_9();
+        desk.wire.thaw();
+        desk.wire.cut();
+        eventually("the dead crawl's transaction is rolled back", async || {
+            let query = "select count(*) from pg_stat_activity where application_name = 'fallah'";
+            desk.newsroom.ask::<i64>(query).await == 0
+        })
+        .await;
+        desk.newsroom.assert_told().await;
+        // A farewell is a turn without a reply, so nothing halts there.
+        let farewell = ended && desk.wire.turns() - before >= turn;
+        if ended && !farewell {
+            assert!(turn > 30, "a crawl takes more than {turn} turns");
+            println!("{turn} turns");
+            desk.assert_up_to_date().await;
+            return;
+        }
+        desk.wait_for_leases().await;
+        desk.newsroom.once().await;
+        desk.assert_up_to_date().await;
+    }
+}
+
+#[tokio::test]
+async fn killed_before_any_request_arrives_item_and_event_stay_together() {
+    crash_at_every_turn(Side::Request).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_reply_arrives_item_and_event_stay_together() {
+    crash_at_every_turn(Side::Reply).await;
+}
+
+#[tokio::test]
+async fn asked_to_stop_it_ends_what_is_under_way_and_gives_back_the_rest() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a", "/b"]);
+    for path in ["/a", "/b"] {
+        newsroom.site.put(path, Reply::html("late").after(std::time::Duration::from_secs(60)));
+    }
+    let mut crawl = Child::spawn(newsroom.command("run", &["--drain-max", "300ms"]));
+    eventually("a page is asked for", async || newsroom.site.visits_to("/a") + newsroom.site.visits_to("/b") > 0)
+        .await;
+    crawl.signal(Signal::Term);
+    assert_eq!(crawl.wait().await, 0);
+    for path in ["/a", "/b"] {
+        newsroom.site.article(path, &format!("Headline of {path}"), &text(1));
+    }
+    // Nothing is leased: the next one goes on at once.
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 2);
+}
+
+#[tokio::test]
+async fn two_that_fetch_one_page_write_it_once() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.article("/a", "The one headline", &text(1));
+    newsroom.once().await;
+    newsroom.site.article("/a", "The other headline", &text(1));
+    let slow = newsroom.site.url("/a");
+    let (one, other) = tokio::join!(newsroom.crawler(&[]), newsroom.crawler(&[]));
+    // The first one's lease runs out while it is still at it.
+    newsroom.all_due().await;
+    let late = async {
+        let _ = one.once(std::future::pending()).await;
+    };
+    let early = async {
+        newsroom.sql(&format!("update fallah.page set lease = lease + 1, ready = true where url = '{slow}'")).await;
+        newsroom.sql("update fallah.host set busy_until = null").await;
+        let _ = other.once(std::future::pending()).await;
+    };
+    tokio::join!(late, early);
+    assert_eq!(newsroom.upserted().await.origin.version, 2);
+    newsroom.assert_told().await;
+}

@@ -1,0 +1,211 @@
+//! How sites are treated: their rules, their rate, their troubles.
+
+use std::time::Duration;
+
+use outbox_tests::{Newsroom, Reply, Visit, text};
+
+/// From each visit to a page or list to the next one.
+fn gaps(visits: &[Visit]) -> Vec<Duration> {
+    visits.windows(2).map(|two| two[1].at.duration_since(two[0].at)).collect()
+}
+
+async fn with_pages(newsroom: Newsroom, count: u32) -> Newsroom {
+    let paths: Vec<_> = (0..count).map(|nth| format!("/{nth}")).collect();
+    newsroom.site.sitemap("/sitemap.xml", &paths.iter().map(String::as_str).collect::<Vec<_>>());
+    for (nth, path) in (0..).zip(&paths) {
+        newsroom.site.article(path, &format!("Headline number {nth}"), &text(nth));
+    }
+    newsroom
+}
+
+/// What the site's own log says must be at least this far apart; our clock and its are read some milliseconds apart.
+fn assert_apart(visits: &[Visit], delay: Duration) {
+    let tolerance = delay / 10;
+    let gaps = gaps(visits);
+    assert!(gaps.iter().all(|gap| *gap + tolerance >= delay), "{gaps:?}");
+}
+
+#[tokio::test]
+async fn the_rate_is_kept_by_the_sites_own_log() {
+    let newsroom = with_pages(Newsroom::open_with("delay = \"200ms\"").await, 10).await;
+    newsroom.once().await;
+    let visits = newsroom.site.visits();
+    assert_eq!(visits.len(), 12, "robots.txt, the sitemap and ten pages");
+    assert_apart(&visits, Duration::from_millis(200));
+}
+
+#[tokio::test]
+async fn two_crawlers_keep_one_rate_and_fetch_no_page_twice() {
+    let newsroom = with_pages(Newsroom::open_with("delay = \"100ms\"").await, 20).await;
+    let (one, other) = tokio::join!(newsroom.crawler(&[]), newsroom.crawler(&[]));
+    let (one, other) = tokio::join!(one.once(std::future::pending()), other.once(std::future::pending()));
+    one.and(other).expect("Postgres is there");
+    assert_apart(&newsroom.site.visits(), Duration::from_millis(100));
+    for nth in 0..20 {
+        assert_eq!(newsroom.site.visits_to(&format!("/{nth}")), 1);
+    }
+    assert_eq!(newsroom.event_count().await, 20);
+}
+
+#[tokio::test]
+async fn a_host_that_another_one_is_just_asking_for_the_first_time_is_waited_for() {
+    let newsroom = with_pages(Newsroom::open().await, 2).await;
+    let crawler = newsroom.crawler(&[]).await;
+    let mut other = newsroom.pool.begin().await.expect("Postgres is there");
+    sqlx::query("select from fallah.host for update").execute(&mut *other).await.expect("Postgres is there");
+    let crawl = async { crawler.once(std::future::pending()).await.expect("nothing is wrong") };
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(300)).await; // some looks at a locked row
+        other.rollback().await.expect("Postgres is there");
+    };
+    tokio::join!(crawl, release);
+    assert_eq!(newsroom.event_count().await, 2);
+}
+
+#[tokio::test]
+async fn a_longer_crawl_delay_is_obeyed() {
+    let newsroom = with_pages(Newsroom::open().await, 5).await;
+    newsroom.site.put("/robots.txt", Reply::body("text/plain", "User-agent: *\nCrawl-delay: 0.3\n"));
+    newsroom.once().await;
+    assert_apart(&newsroom.site.visits(), Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn what_robots_forbids_is_never_asked_for() {
+    let newsroom = with_pages(Newsroom::open().await, 4).await;
+    let robots = "User-agent: *\nDisallow: /\n\nUser-agent: Fallah\nDisallow: /1\nDisallow: /2\nAllow: /2$\n";
+    newsroom.site.put("/robots.txt", Reply::body("text/plain", robots));
+    newsroom.once().await;
+    assert_eq!(newsroom.site.visits_to("/1"), 0);
+    assert_eq!(newsroom.site.visits_to("/2"), 1);
+    assert_eq!(newsroom.event_count().await, 3);
+    let outcome = newsroom.ask::<String>("select outcome from fallah.page where url like '%/1'").await;
+    assert!(outcome.contains("Disallow: /1"), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_site_whose_robots_cannot_be_had_is_left_alone() {
+    let newsroom = with_pages(Newsroom::open().await, 4).await;
+    newsroom.site.put("/robots.txt", Reply::status(503));
+    newsroom.once().await;
+    let paths: Vec<_> = newsroom.site.visits().into_iter().map(|visit| visit.path).collect();
+    assert_eq!(paths, ["/robots.txt"]);
+}
+
+#[tokio::test]
+async fn robots_is_asked_for_once_a_day() {
+    let newsroom = with_pages(Newsroom::open().await, 2).await;
+    newsroom.once().await;
+    newsroom.again().await;
+    assert_eq!(newsroom.site.visits_to("/robots.txt"), 1);
+    newsroom.sql("update fallah.host set robots_until = clock_timestamp()").await;
+    newsroom.again().await;
+    assert_eq!(newsroom.site.visits_to("/robots.txt"), 2);
+}
+
+#[tokio::test]
+async fn a_site_without_lists_names_them_in_its_robots() {
+    let newsroom = Newsroom::open_home().await;
+    let robots = format!("Sitemap: {}\n", newsroom.site.url("/index.xml"));
+    newsroom.site.put("/robots.txt", Reply::body("text/plain", robots));
+    let index =
+        format!("<sitemapindex><sitemap><loc>{}</loc></sitemap></sitemapindex>", newsroom.site.url("/news.xml"));
+    newsroom.site.put("/index.xml", Reply::body("text/xml", index));
+    newsroom.site.sitemap("/news.xml", &["/a"]);
+    newsroom.site.article("/a", "Found through robots", &text(1));
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 1);
+}
+
+#[tokio::test]
+async fn who_asks_to_wait_is_waited_for() {
+    for status in [429, 503] {
+        let newsroom = with_pages(Newsroom::open().await, 3).await;
+        newsroom.site.put("/1", Reply::status(status).header("retry-after", "1"));
+        newsroom.once().await;
+        let visits = newsroom.site.visits();
+        let busy = visits.iter().position(|visit| visit.path == "/1").expect("it was asked for");
+        assert!(gaps(&visits)[busy] >= Duration::from_millis(990), "nothing else was asked for meanwhile, either");
+        assert_eq!(newsroom.event_count().await, 2, "one page that is busy does not keep the others");
+        newsroom.site.article("/1", "Headline number 1", &text(1));
+        newsroom.again().await;
+        assert_eq!(newsroom.event_count().await, 3);
+    }
+}
+
+#[tokio::test]
+async fn redirects_without_an_end_keep_nobody_else_waiting() {
+    let newsroom = with_pages(Newsroom::open().await, 3).await;
+    for hop in 0..20 {
+        newsroom.site.put(&format!("/hop-{hop}"), Reply::moved(&format!("/hop-{}", hop + 1)));
+    }
+    newsroom.site.sitemap("/sitemap.xml", &["/hop-0", "/0", "/1", "/2"]);
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 3);
+    assert_eq!((newsroom.site.visits_to("/hop-5"), newsroom.site.visits_to("/hop-6")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_host_that_fails_again_and_again_is_left_alone() {
+    let newsroom = with_pages(Newsroom::open().await, 12).await;
+    for nth in 0..12 {
+        newsroom.site.put(&format!("/{nth}"), Reply::status(500));
+    }
+    newsroom.once_with(&["--retry-delay-min", "2m"]).await;
+    let pages = newsroom.site.visits().iter().filter(|visit| !visit.path.contains('.')).count();
+    assert_eq!(pages, 5, "then the circuit is open");
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.host where open_until > clock_timestamp()").await, 1);
+}
+
+#[tokio::test]
+async fn news_come_before_what_is_old() {
+    let newsroom = Newsroom::open().await;
+    let now = newsroom.ask::<String>("select to_json(now() - interval '1 hour') #>> '{}'").await;
+    newsroom.site.dated_sitemap(
+        "/sitemap.xml",
+        &[("/older", Some("2020-01-01")), ("/old", Some("2021-01-01")), ("/undated", None), ("/news", Some(&now))],
+    );
+    for path in ["/older", "/old", "/undated", "/news"] {
+        newsroom.site.article(path, &format!("Headline of {path}"), &text(1));
+    }
+    newsroom.once().await;
+    let pages: Vec<_> =
+        newsroom.site.visits().into_iter().map(|visit| visit.path).filter(|path| !path.contains('.')).collect();
+    assert_eq!(pages, ["/news", "/undated", "/old", "/older"]);
+}
+
+#[tokio::test]
+async fn a_source_whose_dates_lie_is_no_longer_believed() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.article("/a", "The same headline", &text(1));
+    for day in 1..=23 {
+        newsroom.site.dated_sitemap("/sitemap.xml", &[("/a", Some(&format!("2026-01-{day:02}T00:00:00Z")))]);
+        newsroom.once_with(&["--recheck-min", "1d"]).await;
+    }
+    assert_eq!(newsroom.site.visits_to("/a"), 21, "once, and twenty times for nothing");
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_change_is_asked_for_more_seldom() {
+    let newsroom = with_pages(Newsroom::open_with("delay = \"0\"\npoll_min = \"2m\"").await, 1).await;
+    let interval = "select interval_s from fallah.list";
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<i32>(interval).await, 120);
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<i32>(interval).await, 180);
+    newsroom.site.article("/new", "Another headline", &text(2));
+    newsroom.site.sitemap("/sitemap.xml", &["/0", "/new"]);
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<i32>(interval).await, 120);
+    assert_eq!(newsroom.event_count().await, 2);
+}
+
+#[tokio::test]
+async fn we_say_who_we_are_and_whom_to_write_to() {
+    let newsroom = with_pages(Newsroom::open().await, 1).await;
+    newsroom.once_with(&["--contact", "https://example.org/bot"]).await;
+    for visit in newsroom.site.visits() {
+        let agent = visit.headers.get("user-agent").expect("it is said");
+        assert!(agent.starts_with("Fallah/") && agent.contains("https://example.org/bot"), "{agent}");
+    }
+}

@@ -1,0 +1,180 @@
+//! What the web puts in a crawler's way: bombs, loops, lies, broken text. None of it stops the crawl of the rest.
+
+use std::time::Duration;
+
+use outbox_tests::{Newsroom, Reply, article, text};
+
+/// A site with a trap at /trap and an article at /good; returns what was said of the trap.
+async fn outcome_of(trap: Reply) -> String {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/trap", "/good"]);
+    newsroom.site.put("/trap", trap);
+    newsroom.site.article("/good", "A good headline", &text(1));
+    newsroom.once_with(&["--request-timeout", "1s"]).await;
+    assert_eq!(newsroom.event_count().await, 1, "the good one is there, and only that");
+    newsroom.ask::<String>("select outcome from fallah.page where url like '%/trap'").await
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
+    gzip.write_all(text).expect("memory takes it");
+    gzip.finish().expect("memory takes it")
+}
+
+#[tokio::test]
+async fn a_gzip_bomb_is_left_alone() {
+    let bomb = gzip(&vec![b' '; 200 << 20]);
+    assert!(bomb.len() < 1 << 20);
+    let said = outcome_of(Reply::html(bomb).header("content-encoding", "gzip")).await;
+    assert!(said.contains("large"), "{said}");
+}
+
+#[tokio::test]
+async fn a_page_of_ten_thousand_levels_does_not_take_us_down() {
+    let page = format!("<html><body>{}text{}</body></html>", "<div>".repeat(10_000), "</div>".repeat(10_000));
+    outcome_of(Reply::html(page)).await;
+}
+
+#[tokio::test]
+async fn a_page_of_open_tags_does_not_take_us_down() {
+    let page = format!("<html><body>{}text", "<b><i><table><tr><td><p>".repeat(20_000));
+    outcome_of(Reply::html(page)).await;
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let said = outcome_of(Reply::moved("/trap?again=1").header("x-trap", "1")).await;
+    assert!(said.contains("redirect") || said.contains("moved") || said.contains("404"), "{said}");
+    let said = outcome_of(Reply::moved("/trap")).await;
+    assert!(said.contains("redirect"), "{said}");
+}
+
+#[tokio::test]
+async fn a_redirect_into_the_private_net_is_not_followed() {
+    for inside in ["http://169.254.169.254/latest/", "http://10.0.0.1/", "http://[::1]/", "file:///etc/passwd"] {
+        let said = outcome_of(Reply::moved(inside)).await;
+        assert!(!said.contains("read"), "{inside}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_site_in_the_private_net_is_not_asked() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    // Without the flag that tests have.
+    let mut once = std::process::Command::new(outbox_tests::binary("fallah"));
+    once.args(["once", "--sources"]).arg(newsroom.settings_file()).env("DATABASE_URL", &newsroom.database_url);
+    assert!(once.output().expect("it runs").status.success());
+    assert_eq!(newsroom.site.visits().len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_no_page_is_not_read() {
+    for kind in ["application/pdf", "image/png", "video/mp4"] {
+        outcome_of(Reply::body(kind, article("No headline", "Nobody", &text(1)))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_does_not_end_in_time_is_given_up() {
+    let page = article("Late headline", "Nobody", &text(1));
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/slow", "/good"]);
+    newsroom.site.put("/slow", Reply::html(page).after(Duration::from_secs(60)));
+    newsroom.site.article("/good", "A good headline", &text(1));
+    newsroom.once_with(&["--request-timeout", "500ms"]).await;
+    assert_eq!(newsroom.event_count().await, 1);
+}
+
+#[tokio::test]
+async fn arabic_in_windows_1256_is_read_whatever_is_said_of_it() {
+    let title = "الأخبار العاجلة من القاهرة اليوم";
+    let paragraph = "قال المتحدث الرسمي إن الاجتماع الذي عقد أمس في العاصمة تناول عددا من القضايا المهمة التي تخص \
+                     المواطنين في مختلف المحافظات، وأكد أن القرارات الجديدة سوف تدخل حيز التنفيذ ابتداء من الأسبوع المقبل.";
+    let page = article(title, "سلمى حداد", &[paragraph; 4].join("\n\n")).replace("<meta charset=\"utf-8\">", "");
+    let (bytes, _, unmappable) = encoding_rs::WINDOWS_1256.encode(&page);
+    assert!(!unmappable);
+    for said in ["text/html; charset=windows-1256", "text/html"] {
+        let newsroom = Newsroom::open().await;
+        newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+        newsroom.site.put("/a", Reply::body(said, bytes.to_vec()));
+        newsroom.once().await;
+        let event = newsroom.upserted().await;
+        assert_eq!((event.article.title.as_str(), event.language.as_deref()), (title, Some("ar")), "{said}");
+        assert_eq!(event.article.authors[0].name, "سلمى حداد");
+    }
+}
+
+#[tokio::test]
+async fn nul_bytes_do_not_reach_postgres() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom
+        .site
+        .put("/a", Reply::html(article("A head\0line", "Salma Had\0dad", &text(1).replace("text", "te\0xt"))));
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 1);
+}
+
+/// What a list leads to: how many articles.
+async fn articles_of(list: Reply, name: &str) -> usize {
+    let lines = "delay = \"0\"".to_owned();
+    let newsroom = Newsroom::open_with(&lines).await;
+    let list_at = |path: &str| newsroom.site.put(path, list.clone());
+    list_at("/sitemap.xml");
+    for path in ["/a", "/b"] {
+        newsroom.site.article(path, &format!("Headline of {path}"), &text(1));
+    }
+    newsroom.once().await;
+    let count = newsroom.event_count().await;
+    println!("{name}: {count}");
+    count
+}
+
+#[tokio::test]
+async fn lists_of_all_kinds_are_read() {
+    let rss = "<rss><channel><item><link>/a</link></item><item><link><![CDATA[/b]]></link></item></channel></rss>";
+    let atom = "<feed xmlns='http://www.w3.org/2005/Atom'><entry><link href='/a'/></entry><entry><link href='/b'/></entry></feed>";
+    let set =
+        "\u{feff}<urlset><url><loc> /a\u{a0}</loc></url><url><loc>/b</loc><lastmod>soon</lastmod></url></urlset>";
+    for (name, list) in [
+        ("RSS", Reply::body("application/rss+xml", rss)),
+        ("Atom", Reply::body("application/atom+xml", atom)),
+        ("a set", Reply::body("text/xml", set)),
+        ("a set in gzip", Reply::body("application/gzip", gzip(set.as_bytes()))),
+        (
+            "a set in gzip, said in a header",
+            Reply::body("text/xml", gzip(set.as_bytes())).header("content-encoding", "gzip"),
+        ),
+        ("a set that breaks off", Reply::body("text/xml", format!("{}<url><loc>/c", &set[..set.len() - 9]))),
+    ] {
+        assert_eq!(articles_of(list, name).await, 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_list_gives_nothing_and_is_said() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.put("/sitemap.xml", Reply::html("<html><body>404</body></html>"));
+    newsroom.once().await;
+    let note = newsroom.ask::<String>("select note from fallah.list").await;
+    assert!(note.contains("HTML"), "{note}");
+}
+
+#[tokio::test]
+async fn an_index_that_names_itself_ends() {
+    let newsroom = Newsroom::open().await;
+    let index = |paths: &[&str]| {
+        let entries: String =
+            paths.iter().map(|path| format!("<sitemap><loc>{}</loc></sitemap>", newsroom.site.url(path))).collect();
+        Reply::body("text/xml", format!("<sitemapindex>{entries}</sitemapindex>"))
+    };
+    newsroom.site.put("/sitemap.xml", index(&["/sitemap.xml", "/second.xml"]));
+    newsroom.site.put("/second.xml", index(&["/sitemap.xml", "/third.xml"]));
+    newsroom.site.sitemap("/third.xml", &["/a"]);
+    newsroom.site.article("/a", "At the end of the circle", &text(1));
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 1);
+    assert_eq!(newsroom.site.visits_to("/sitemap.xml"), 1);
+}

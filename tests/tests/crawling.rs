@@ -1,0 +1,341 @@
+//! From a page to an item and its event: what is new, changed, moved, gone and back again.
+
+use contract::Removal;
+use outbox_tests::{Newsroom, Reply, article, eventually, text};
+
+/// One article that has been read.
+async fn newsroom_with_one() -> Newsroom {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.article("/a", "The first headline", &text(1));
+    newsroom.once().await;
+    newsroom
+}
+
+/// So many articles that have been read.
+async fn newsroom_with(count: u32) -> Newsroom {
+    let newsroom = Newsroom::open().await;
+    let paths: Vec<_> = (0..count).map(|nth| format!("/{nth}")).collect();
+    newsroom.site.sitemap("/sitemap.xml", &paths.iter().map(String::as_str).collect::<Vec<_>>());
+    for (nth, path) in (0..).zip(&paths) {
+        newsroom.site.article(path, &format!("Headline number {nth}"), &text(nth));
+    }
+    newsroom.once().await;
+    newsroom
+}
+
+#[tokio::test]
+async fn a_new_page_becomes_an_item_and_an_event() {
+    let newsroom = newsroom_with_one().await;
+    assert_eq!(newsroom.event_count().await, 1);
+    let event = newsroom.upserted().await;
+    assert_eq!(event.article.title, "The first headline");
+    assert_eq!(event.article.authors[0].name, "Salma Haddad");
+    assert_eq!(event.article.body, text(1));
+    assert_eq!(event.language.as_deref(), Some("en"));
+    assert_eq!(event.origin.source_url, newsroom.site.url("/a"));
+    assert_eq!((event.origin.source_name.as_str(), event.origin.version), ("daily", 1));
+    assert_eq!(newsroom.ask::<i64>("select count(*) from outbox where type = 'author.upserted'").await, 1);
+    assert_eq!(newsroom.ask::<String>("select distinct stream from outbox").await, "content:scraped");
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn an_unchanged_page_gives_neither_item_nor_event() {
+    let newsroom = newsroom_with_one().await;
+    let before = newsroom.ask::<String>("select i::text from fallah.item i").await;
+    let crawler = newsroom.again().await;
+    assert_eq!(newsroom.site.visits_to("/a"), 2, "it was looked at again");
+    assert_eq!(crawler.count().unchanged.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(newsroom.event_count().await, 1);
+    assert_eq!(newsroom.ask::<String>("select i::text from fallah.item i").await, before);
+}
+
+#[tokio::test]
+async fn what_surrounds_an_article_may_change_without_an_event() {
+    let newsroom = newsroom_with_one().await;
+    let page = article("The first headline", "Salma Haddad", &text(1)).replace("Something else", "Yet another thing");
+    newsroom.site.put("/a", Reply::html(page));
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 1);
+}
+
+#[tokio::test]
+async fn a_page_that_says_not_modified_is_not_read_again() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    let page = article("A headline", "Salma Haddad", &text(1));
+    newsroom.site.put("/a", Reply::html(page).header("etag", "\"one\""));
+    newsroom.once().await;
+    newsroom.again().await;
+    let asked = newsroom.site.visits().pop().expect("a visit");
+    assert_eq!(asked.headers.get("if-none-match").map(String::as_str), Some("\"one\""));
+    assert_eq!(newsroom.event_count().await, 1);
+    assert_eq!(newsroom.ask::<String>("select outcome from fallah.page").await, "not modified");
+}
+
+#[tokio::test]
+async fn an_edited_page_is_the_next_version() {
+    let newsroom = newsroom_with_one().await;
+    newsroom.site.article("/a", "A better headline", &text(1));
+    newsroom.again().await;
+    let event = newsroom.upserted().await;
+    assert_eq!((event.article.title.as_str(), event.origin.version), ("A better headline", 2));
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn an_edit_that_is_taken_back_is_three_versions() {
+    let newsroom = newsroom_with_one().await;
+    for title in ["A better headline", "The first headline"] {
+        newsroom.site.article("/a", title, &text(1));
+        newsroom.again().await;
+    }
+    let hashes: Vec<_> =
+        newsroom.events().await.into_iter().map(|(_, event)| event["content_hash"].clone()).collect();
+    assert_eq!(hashes.len(), 3);
+    assert!(hashes[0] == hashes[2] && hashes[0] != hashes[1]);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn a_newer_lastmod_brings_a_page_back_to_the_front() {
+    let newsroom = Newsroom::open().await;
+    let old = Some("2026-01-01T00:00:00Z");
+    newsroom.site.dated_sitemap("/sitemap.xml", &[("/a", old), ("/b", old)]);
+    newsroom.site.article("/a", "Headline of the first", &text(1));
+    newsroom.site.article("/b", "Headline of the second", &text(2));
+    newsroom.once_with(&["--recheck-min", "1d"]).await;
+    newsroom.site.article("/a", "Edited headline of the first", &text(1));
+    newsroom.site.dated_sitemap("/sitemap.xml", &[("/a", Some("2026-01-02T00:00:00Z")), ("/b", old)]);
+    newsroom.once_with(&["--recheck-min", "1d"]).await;
+    assert_eq!((newsroom.site.visits_to("/a"), newsroom.site.visits_to("/b")), (2, 1));
+    assert_eq!(newsroom.upserted().await.origin.version, 2);
+}
+
+#[tokio::test]
+async fn a_page_that_says_it_is_gone_is_deleted_at_once() {
+    let newsroom = newsroom_with(4).await;
+    newsroom.site.put("/0", Reply::status(410));
+    newsroom.again().await;
+    let event = newsroom.deleted().await;
+    assert_eq!((event.reason, event.origin.version), (Removal::Gone, 2));
+    assert_eq!(event.origin.source_url, newsroom.site.url("/0"));
+    newsroom.assert_told().await;
+    newsroom.site.forget();
+    newsroom.again().await;
+    assert_eq!(newsroom.site.visits_to("/0"), 0, "who says gone is not asked again");
+}
+
+#[tokio::test]
+async fn a_page_that_is_missing_is_deleted_after_three_times_and_two_days() {
+    let newsroom = newsroom_with(4).await;
+    newsroom.site.put("/0", Reply::status(404));
+    newsroom.again().await;
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 4, "twice is not enough");
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 4, "three times at once is not enough");
+    newsroom.sql("update fallah.page set missing_since = missing_since - interval '48 hours'").await;
+    newsroom.again().await;
+    assert_eq!(newsroom.deleted().await.reason, Removal::NotFound);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn errors_of_a_server_delete_nothing() {
+    let newsroom = newsroom_with(3).await;
+    for status in [500, 502, 503, 403, 429, 451] {
+        newsroom.site.put("/0", Reply::status(status));
+        newsroom.sql("update fallah.host set open_until = null").await;
+        newsroom.all_due().await;
+        newsroom.once_with(&["--retry-delay-min", "2m"]).await;
+    }
+    assert_eq!(newsroom.event_count().await, 3);
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.page where vanished_at is not null").await, 0);
+}
+
+#[tokio::test]
+async fn a_page_that_comes_back_is_there_again() {
+    let newsroom = newsroom_with(4).await;
+    newsroom.site.put("/0", Reply::status(410));
+    newsroom.again().await;
+    assert_eq!(newsroom.deleted().await.origin.version, 2);
+    newsroom.site.article("/0", "Headline number 0", &text(0));
+    newsroom.sql("update fallah.page set due_at = clock_timestamp()").await;
+    newsroom.once().await;
+    assert_eq!(newsroom.upserted().await.origin.version, 3);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn what_comes_back_or_is_read_by_better_rules_is_not_kept_out_by_its_validators() {
+    let mut newsroom = newsroom_with(4).await;
+    let page = Reply::html(article("A headline", "Salma Haddad", &text(9))).header("etag", "\"same\"");
+    newsroom.site.put("/0", page.clone());
+    newsroom.again().await;
+    newsroom.site.put("/0", Reply::status(410));
+    newsroom.again().await;
+    assert_eq!(newsroom.deleted().await.origin.version, 3);
+    newsroom.site.put("/0", page);
+    newsroom.sql("update fallah.page set due_at = clock_timestamp()").await;
+    newsroom.once().await;
+    assert_eq!(newsroom.upserted().await.origin.version, 4);
+    let odd = "<html><body><div class='x'>Odd</div><div class='y'>Few words.</div></body></html>";
+    newsroom.site.put("/1", Reply::html(odd).header("etag", "\"odd\""));
+    newsroom.again().await;
+    newsroom.settings(|settings| format!("{settings}[source.extract]\ntitle = \".x\"\nbody = \".y\"\n"));
+    newsroom.again().await;
+    assert_eq!(
+        newsroom.ask::<i64>("select count(*) from fallah.item where payload #>> '{article,title}' = 'Odd'").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn when_most_pages_vanish_nothing_is_deleted_and_the_source_halts() {
+    let newsroom = newsroom_with(8).await;
+    for nth in 0..5 {
+        newsroom.site.put(&format!("/{nth}"), Reply::status(410));
+    }
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 8, "nothing was deleted");
+    assert_eq!(newsroom.ask::<String>("select halted_reason from fallah.source").await, "5 of 8 pages have vanished");
+    newsroom.site.forget();
+    newsroom.again().await;
+    assert_eq!(newsroom.site.visits().len(), 0, "a source that halts is not asked");
+}
+
+#[tokio::test]
+async fn a_halted_source_goes_on_as_a_person_decides() {
+    for delete in [true, false] {
+        let newsroom = newsroom_with(8).await;
+        for nth in 0..5 {
+            newsroom.site.put(&format!("/{nth}"), Reply::status(410));
+        }
+        newsroom.again().await;
+        let mut resume = newsroom.command("resume", &[]);
+        resume = std::process::Command::new(resume.get_program());
+        resume
+            .args(["resume", "daily"])
+            .args(delete.then_some("--delete"))
+            .env("DATABASE_URL", &newsroom.database_url);
+        let said = resume.output().expect("it runs");
+        assert!(said.status.success(), "{said:?}");
+        for nth in 0..5 {
+            newsroom.site.article(&format!("/{nth}"), &format!("Headline number {nth}"), &text(nth));
+        }
+        newsroom.again().await;
+        let deleted = newsroom.ask::<i64>("select count(*) from outbox where type = 'article.deleted'").await;
+        assert_eq!(deleted, if delete { 5 } else { 0 });
+        assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.source where halted_at is null").await, 1);
+        newsroom.assert_told().await;
+    }
+}
+
+#[tokio::test]
+async fn one_page_under_many_addresses_is_one_item() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a", "/a?utm_source=mail", "/old", "/amp/a"]);
+    newsroom.site.article("/a", "The one headline", &text(1));
+    newsroom.site.put("/old", Reply::moved("/a"));
+    let canonical = format!("<link rel=\"canonical\" href=\"{}\">", newsroom.site.url("/a"));
+    let amp =
+        article("The one headline", "Salma Haddad", &text(1)).replace("</head>", &format!("{canonical}</head>"));
+    newsroom.site.put("/amp/a", Reply::html(amp));
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.item").await, 1);
+    for _ in 0..2 {
+        newsroom.again().await;
+    }
+    assert_eq!(
+        newsroom.ask::<i64>("select version from fallah.item").await,
+        1,
+        "no two pages take turns in changing it"
+    );
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn an_article_that_moves_for_good_is_deleted_where_it_was() {
+    let newsroom = newsroom_with(4).await;
+    newsroom.site.article("/new-home", "Headline number 0", &text(0));
+    newsroom.site.put("/0", Reply::moved("/new-home"));
+    newsroom.again().await;
+    assert_eq!(newsroom.upserted().await.origin.source_url, newsroom.site.url("/new-home"));
+    newsroom.again().await;
+    let event = newsroom.deleted().await;
+    assert_eq!((event.reason, event.origin.source_url), (Removal::Moved, newsroom.site.url("/0")));
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn a_canonical_address_that_leads_nowhere_is_not_believed() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    let canonical = format!("<link rel=\"canonical\" href=\"{}\"></head>", newsroom.site.url("/nowhere"));
+    let page = article("A headline", "Salma Haddad", &text(1)).replace("</head>", &canonical);
+    newsroom.site.put("/a", Reply::html(page));
+    newsroom.once().await;
+    newsroom.again().await;
+    assert_eq!(newsroom.upserted().await.origin.source_url, newsroom.site.url("/a"));
+}
+
+#[tokio::test]
+async fn a_source_that_is_tried_out_publishes_nothing() {
+    let newsroom = Newsroom::open_with("delay = \"0\"\npublish_events = false").await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.article("/a", "A quiet headline", &text(1));
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.item").await, 1);
+    assert_eq!(newsroom.ask::<i64>("select count(*) from outbox").await, 0);
+}
+
+#[tokio::test]
+async fn what_was_written_while_a_source_was_tried_out_is_told_afterwards() {
+    let mut newsroom = Newsroom::open_with("delay = \"0\"\npublish_events = false").await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.put("/a", Reply::html(article("A headline", "Salma Haddad", &text(1))).header("etag", "\"one\""));
+    newsroom.once().await;
+    newsroom.settings(|settings| settings.replace("false", "true"));
+    newsroom.once().await;
+    assert_eq!(newsroom.upserted().await.origin.version, 1);
+    assert_eq!(newsroom.ask::<i64>("select count(*) from outbox where type = 'author.upserted'").await, 1);
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 1);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_taken_out_and_put_back_goes_on() {
+    let mut newsroom = newsroom_with_one().await;
+    newsroom.settings(|settings| settings.replace("daily", "weekly").replace("/sitemap.xml", "/other.xml"));
+    newsroom.site.article("/a", "A better headline", &text(1));
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 1, "who is not named is not read");
+    newsroom.settings(|settings| settings.replace("weekly", "daily").replace("/other.xml", "/sitemap.xml"));
+    newsroom.again().await;
+    assert_eq!(newsroom.upserted().await.origin.version, 2);
+}
+
+#[tokio::test]
+async fn pages_without_an_article_give_none_and_delete_none() {
+    let newsroom = newsroom_with_one().await;
+    newsroom.site.put("/a", Reply::html("<html><body><a href='/'>Home</a></body></html>"));
+    newsroom.again().await;
+    assert_eq!(newsroom.event_count().await, 1, "a broken layout is no reason to delete");
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn a_crawl_that_runs_sees_what_is_new_by_itself() {
+    let newsroom = Newsroom::open_with("delay = \"0\"\npoll_min = \"100ms\"").await;
+    newsroom.site.sitemap("/sitemap.xml", &[]);
+    let crawler = newsroom.crawler(&[]).await;
+    let running = tokio::spawn(async move { crawler.run(std::future::pending()).await });
+    eventually("the sitemap is read", async || newsroom.site.visits_to("/sitemap.xml") > 0).await;
+    newsroom.site.article("/a", "Fresh headline", &text(1));
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    eventually("the article is told", async || newsroom.event_count().await == 1).await;
+    running.abort();
+}
