@@ -8,13 +8,16 @@
 //! | what producers pay | `enqueue`, `producers` |
 //! | what the relay uses | `footprint` |
 //! | what consumers cost | `consume` |
+//! | what a page and a site cost the scraper | `extract`, `crawl` |
 //!
 //! Everything runs on private servers (`ground`), with the relay as the process that users run.
 
 mod baseline;
 mod consume;
+mod crawl;
 mod drain;
 mod enqueue;
+mod extract;
 mod footprint;
 mod ground;
 mod history;
@@ -66,6 +69,8 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Enqueue => enqueue::section(&mut ground, options).await?,
             Name::Producers => producers::section(options).await?,
             Name::Consume => consume::section(&mut ground, options).await?,
+            Name::Extract => extract::section(options)?,
+            Name::Crawl => crawl::section(options).await?,
             Name::Footprint => footprint::section(&mut ground, options).await?,
         });
     }

@@ -31,6 +31,10 @@ pub struct Options {
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1_000..))]
     sent_rows: Option<u32>,
 
+    /// A folder of pages for the section `extract`, instead of made ones
+    #[arg(long, value_name = "FOLDER")]
+    pub pages: Option<PathBuf>,
+
     /// How often everything takes its turn
     #[arg(long, value_name = "TIMES", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
@@ -59,6 +63,10 @@ pub enum Name {
     Producers,
     /// A consumer with an inbox, beside the effect alone and beside reading alone
     Consume,
+    /// What it takes the scraper to understand a page, beside parsing it alone
+    Extract,
+    /// What it takes to crawl a whole site
+    Crawl,
     /// Processor time and memory, idle and draining
     Footprint,
 }
