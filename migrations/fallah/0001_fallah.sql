@@ -41,6 +41,7 @@ create table fallah.list (
     etag            text,
     last_modified   text,
     hash            text,
+    settings        text,                           -- of its source when it was read: under others it is read anew
     lastmod         timestamptz,                    -- as its index says
     entries         integer,
     failures        integer not null default 0,
@@ -68,6 +69,7 @@ create table fallah.page (
     outcome         text,                           -- what became of the last fetch, for people
     etag            text,
     last_modified   text,
+    settings        text,                           -- of its source when it was read: under others it is read anew
     raw_hash        text,
     unchanged       integer not null default 0,     -- how often in a row it was as before
     failures        integer not null default 0,     -- in a row: answers that say nothing about the page

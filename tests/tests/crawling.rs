@@ -319,6 +319,21 @@ async fn a_source_that_is_taken_out_and_put_back_goes_on() {
 }
 
 #[tokio::test]
+async fn other_patterns_hold_for_what_is_known_already() {
+    let mut newsroom = Newsroom::open_with("delay = \"0\"\nallow = [\"/a\"]").await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a", "/b"]);
+    for path in ["/a", "/b"] {
+        newsroom.site.article(path, &format!("Headline of {path}"), &text(1));
+    }
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 1);
+    newsroom.settings(|settings| settings.replace("[\"/a\"]", "[\"/b\"]"));
+    newsroom.again().await;
+    assert_eq!((newsroom.site.visits_to("/a"), newsroom.site.visits_to("/b")), (1, 1));
+    assert_eq!(newsroom.event_count().await, 2, "what is no longer wanted is not deleted");
+}
+
+#[tokio::test]
 async fn pages_without_an_article_give_none_and_delete_none() {
     let newsroom = newsroom_with_one().await;
     newsroom.site.put("/a", Reply::html("<html><body><a href='/'>Home</a></body></html>"));

@@ -1,6 +1,6 @@
 //! The sources: one TOML file, read and checked whole before anything is fetched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -58,6 +58,9 @@ pub struct Source {
     /// Where on the page things are, if they are not found by themselves.
     #[serde(default)]
     pub extract: Rules,
+    /// A hash of all of these settings: what was read under others may be read differently now.
+    #[serde(skip)]
+    pub fingerprint: String,
 }
 
 impl Source {
@@ -96,11 +99,17 @@ impl Sources {
     /// Reads and checks a text. What is wrong begins with its line, as in `:3: ...`.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
-        let sources: Self = toml::from_str(text).map_err(|error| {
+        let mut sources: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or_else(String::new, |span| format!(":{}", line(span.start)));
             Wrong(format!("{at}: {}", error.message().trim().replace('\n', " ")))
         })?;
-        let mut names = BTreeSet::new();
+        let tables = toml::from_str::<toml::Table>(text).ok().and_then(|mut all| all.remove("source"));
+        for (source, table) in
+            sources.sources.iter_mut().zip(tables.iter().filter_map(toml::Value::as_array).flatten())
+        {
+            source.fingerprint = blake3::hash(table.to_string().as_bytes()).to_hex()[..16].to_owned();
+        }
+        let (mut names, mut lists) = (BTreeSet::new(), BTreeMap::new());
         for source in &sources.sources {
             let wrong = |why: &str| Err(Wrong(format!(":{}: {why}", line(source.name.span().start))));
             let name = source.name();
@@ -112,6 +121,9 @@ impl Sources {
             }
             if source.home.is_none() && source.lists().next().is_none() {
                 return wrong(&format!("{name} needs a home, a sitemap or a feed to start from"));
+            }
+            if let Some(list) = source.lists().find(|list| lists.insert((*list).clone(), name).is_some()) {
+                return wrong(&format!("{name}: the list {list} is named twice"));
             }
             if source.poll_min.is_zero() || source.poll_min > source.poll_max {
                 return wrong(&format!("{name}: poll_min must be longer than 0 and no longer than poll_max"));
@@ -216,6 +228,9 @@ mod tests {
         let twice = "[[source]]\nname = \"a\"\nhome = \"https://a.org\"\n";
         assert!(wrong(&twice.repeat(2)).starts_with(":5: there are two"));
         assert!(wrong("").starts_with(": there is no"));
+        let list = "sitemaps = [\"https://a.org/s.xml\"]\n";
+        let shared = format!("[[source]]\nname = \"a\"\n{list}[[source]]\nname = \"b\"\n{list}");
+        assert!(wrong(&shared).starts_with(":5: b: the list"));
     }
 
     #[test]

@@ -42,6 +42,9 @@ impl Crawler {
         }
         add(&self.count.requests, 1);
         let began = Instant::now();
+        // What was read under other settings is read anew, whatever it says of itself.
+        let known = list.settings.as_deref() == Some(source.fingerprint.as_str());
+        let list = if known { list } else { List { etag: None, last_modified: None, hash: None, ..list } };
         let (etag, last_modified) = (list.etag.as_deref(), list.last_modified.as_deref());
         let ask = Ask { etag, last_modified, ..Ask::new(&address, Accept::List) };
         let answer = self.fetcher.ask(&ask).await;
@@ -52,7 +55,7 @@ impl Crawler {
                 match self.heed_list(source, &list, &address, body).await? {
                     // What could not be read must not say next time that it has not changed.
                     read if read.failures > 0 => read,
-                    read => Read { etag, last_modified, ..read },
+                    read => Read { etag, last_modified, settings: Some(source.fingerprint.clone()), ..read },
                 }
             }
             Answer::NotModified => rested(source, &list),
@@ -84,7 +87,7 @@ impl Crawler {
         let usual = || robots.join("/sitemap.xml").ok().into_iter().collect();
         let lists: Vec<Address> = if named.is_empty() { usual() } else { named };
         let children: Vec<_> = lists.iter().filter(|list| source.is_of(list)).map(|list| child(list, None)).collect();
-        store::add_children(&self.db, source.name(), 0, source.poll_min, &children, &self.named()).await?;
+        store::add_children(&self.db, source.name(), 1, source.poll_min, &children, &self.named()).await?;
         let entries = i32::try_from(children.len()).ok();
         let read = Read { entries, again: Some(ROBOTS_AGAIN), interval: source.poll_max, ..Read::default() };
         Ok(store::end_list(&self.db, &list.url, &read).await?)
@@ -194,7 +197,13 @@ fn stirred(source: &Source, list: &List) -> Read {
 /// It has not changed, so it is looked at later.
 fn rested(source: &Source, list: &List) -> Read {
     let interval = interval(list).mul_f32(1.5).clamp(source.poll_min, source.poll_max);
-    Read { interval, etag: list.etag.clone(), last_modified: list.last_modified.clone(), ..Read::default() }
+    Read {
+        interval,
+        etag: list.etag.clone(),
+        last_modified: list.last_modified.clone(),
+        settings: list.settings.clone(),
+        ..Read::default()
+    }
 }
 
 fn later(list: &List, again: Duration) -> Read {

@@ -12,7 +12,7 @@ use crate::Error;
 use crate::address::{Address, canonical};
 use crate::extract::{self, Extracted, Moment};
 use crate::fetch::{Accept, Answer, Ask};
-use crate::robots::{Policy, Verdict};
+use crate::robots::Policy;
 use crate::sources::Source;
 use crate::store::{self, After, Found, Host, Page, Seen, Wrote};
 
@@ -45,11 +45,14 @@ impl Crawler {
     ) -> Result<(), Error> {
         add(&self.count.requests, 1);
         let began = Instant::now();
+        // What was read under other settings may be read differently now.
+        let settings = self.sources.get(&page.source_name).map(|source| source.fingerprint.as_str());
+        let known = (page.settings.as_deref() == settings).then_some(&page);
         let ask = Ask {
             url: &address,
             accept: Accept::Page,
-            etag: page.etag.as_deref(),
-            last_modified: page.last_modified.as_deref(),
+            etag: known.and_then(|page| page.etag.as_deref()),
+            last_modified: known.and_then(|page| page.last_modified.as_deref()),
             body_bytes_max: self.page_bytes_max,
         };
         let answer = self.fetcher.ask(&ask).await;
@@ -70,13 +73,9 @@ impl Crawler {
         }
     }
 
-    /// Robots.txt forbids it. It is no reason to delete anything.
-    pub(super) async fn pass_over(&self, page: &Page, verdict: &Verdict) -> Result<(), Error> {
-        let outcome = verdict.rule.as_ref().map_or_else(
-            || "disallowed".to_owned(),
-            |rule| format!("disallowed by line {}: {}", rule.line, rule.text),
-        );
-        self.end(page, After { outcome, again: Some(FORBIDDEN_FOR), ..kept(page) }).await
+    /// It is not to be fetched, for now. That is no reason to delete anything.
+    pub(super) async fn pass_over(&self, page: &Page, outcome: String) -> Result<(), Error> {
+        self.end(page, After { outcome, again: Some(FORBIDDEN_FOR), old: true, ..kept(page) }).await
     }
 
     async fn heed_page(&self, page: &Page, address: &Address, answer: Answer) -> Result<(), Error> {
@@ -177,6 +176,7 @@ impl Crawler {
         let headers = After {
             etag: shown.etag.clone(),
             last_modified: shown.last_modified.clone(),
+            settings: Some(source.fingerprint.clone()),
             raw_hash: Some(raw_hash.clone()),
             ..After::default()
         };
@@ -287,7 +287,8 @@ fn is_outage(error: &Error) -> bool {
 
 /// What stays as it is when an answer brings nothing new.
 fn kept(page: &Page) -> After {
-    After { etag: page.etag.clone(), last_modified: page.last_modified.clone(), ..After::default() }
+    let (etag, last_modified) = (page.etag.clone(), page.last_modified.clone());
+    After { etag, last_modified, settings: page.settings.clone(), ..After::default() }
 }
 
 /// The item that a page shows; none if it shows no article.

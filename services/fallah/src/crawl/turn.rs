@@ -77,13 +77,18 @@ impl Crawler {
             let Some(page) = store::take(&self.db, &host.origin, LEASE, active).await? else { return Ok(false) };
             self.note(host, Some(Taken::Page(page.lease())));
             let address = Address::parse(&page.url).map_err(|error| Error::Unusable(error.to_string()))?;
+            if !self.sources.get(&page.source_name).is_some_and(|source| source.wants(&address)) {
+                self.pass_over(&page, "no longer wanted by the settings".to_owned()).await?;
+                continue;
+            }
             let verdict = rules.verdict(crate::AGENT, address.path_and_query());
             if verdict.allowed {
                 self.fetch_page(host, rules, page, address).await?;
                 return Ok(true);
             }
             add(&self.count.disallowed, 1);
-            self.pass_over(&page, &verdict).await?;
+            let rule = verdict.rule.map(|rule| format!(" by line {}: {}", rule.line, rule.text)).unwrap_or_default();
+            self.pass_over(&page, format!("disallowed{rule}")).await?;
         }
         // There may be more behind them: this host has another turn at once.
         Ok(false)

@@ -17,6 +17,7 @@ pub(crate) struct Page {
     pub(crate) lease: i64,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
+    pub(crate) settings: Option<String>,
     pub(crate) unchanged: i32,
     pub(crate) failures: i32,
     pub(crate) missing: i32,
@@ -86,7 +87,7 @@ pub(crate) async fn take(
                         order by rank desc, newest_at desc
                         limit 1
                           for no key update skip locked)
-         returning url, source_name, lease, etag, last_modified, unchanged, failures, missing, lastmod_asked, rank, hops, source_url,
+         returning url, source_name, lease, etag, last_modified, settings, unchanged, failures, missing, lastmod_asked, rank, hops, source_url,
                    extract(epoch from clock_timestamp() - missing_since)::float8 as missing_for_s,
                    extract(epoch from clock_timestamp() - newest_at)::float8 as age_s,
                    to_json(discovered_at) #>> '{}' as discovered_at",
@@ -119,6 +120,8 @@ pub(crate) struct After {
     pub(crate) old: bool,
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
+    /// Of its source, as it was read under them.
+    pub(crate) settings: Option<String>,
     pub(crate) raw_hash: Option<String>,
     pub(crate) unchanged: i32,
     pub(crate) failures: i32,
@@ -139,7 +142,7 @@ pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> 
                 unchanged = $8, failures = $9, missing = $10,
                 missing_since = case when $10 > 0 then coalesce(missing_since, clock_timestamp()) end,
                 vanished_at = case when $11 is not null then coalesce(vanished_at, clock_timestamp()) end,
-                vanished_reason = $11, source_url = coalesce($12, source_url)
+                vanished_reason = $11, source_url = coalesce($12, source_url), settings = $14
           where url = $1 and lease = $2",
     )
     .bind(&lease.url)
@@ -155,6 +158,7 @@ pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> 
     .bind(after.vanished)
     .bind(&after.source_url)
     .bind(after.old)
+    .bind(&after.settings)
     .execute(db)
     .await?;
     Ok(ended.rows_affected() == 1)

@@ -16,6 +16,7 @@ pub(crate) struct List {
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
     pub(crate) hash: Option<String>,
+    pub(crate) settings: Option<String>,
     pub(crate) failures: i32,
     /// It was read before, so an address that is new in it is news.
     pub(crate) known: bool,
@@ -41,6 +42,8 @@ pub(crate) struct Read {
     pub(crate) entries: Option<i32>,
     pub(crate) failures: i32,
     pub(crate) note: Option<String>,
+    /// Of its source, as it was read under them.
+    pub(crate) settings: Option<String>,
 }
 
 /// Lists that are due become ready.
@@ -76,7 +79,7 @@ pub(crate) async fn take_list(
                         order by due_at, depth
                         limit 1
                           for no key update skip locked)
-         returning url, source_name, depth, interval_s, etag, last_modified, hash, failures,
+         returning url, source_name, depth, interval_s, etag, last_modified, hash, settings, failures,
                    read_at is not null as known",
     )
     .bind(origin)
@@ -101,7 +104,7 @@ pub(crate) async fn end_list(db: &PgPool, url: &str, read: &Read) -> sqlx::Resul
         "update fallah.list
             set ready = false, due_at = clock_timestamp() + $2 * interval '1 microsecond', interval_s = $3,
                 etag = $4, last_modified = $5, hash = coalesce($6, hash), entries = coalesce($7, entries),
-                failures = $8, note = $9,
+                failures = $8, note = $9, settings = $10,
                 read_at = case when $8 = 0 then clock_timestamp() else read_at end
           where url = $1",
     )
@@ -114,6 +117,7 @@ pub(crate) async fn end_list(db: &PgPool, url: &str, read: &Read) -> sqlx::Resul
     .bind(read.entries)
     .bind(read.failures)
     .bind(read.note.as_deref().map(crate::exit::printable))
+    .bind(&read.settings)
     .execute(db)
     .await?;
     Ok(())

@@ -38,6 +38,15 @@ pub(crate) async fn register(
     .bind(&origins)
     .execute(&mut *tx)
     .await?;
+    // Lists that are no longer named are no longer read; indexes name theirs themselves.
+    sqlx::query(
+        "update fallah.list set ready = false, due_at = 'infinity'
+          where source_name = $1 and depth = 0 and url <> all($2) and due_at < 'infinity'",
+    )
+    .bind(name)
+    .bind(&urls)
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await
 }
 
