@@ -190,8 +190,9 @@ async fn serve(socket: TcpStream, script: Arc<Mutex<Script>>) {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        // Whoever has gone away needs no answer.
-        if socket.write_all(head.as_bytes()).await.is_err() || socket.write_all(body).await.is_err() {
+        // In one piece: a head that waits for its body costs 40 ms. Whoever has gone away needs no answer.
+        let answer = [head.as_bytes(), body].concat();
+        if socket.write_all(&answer).await.is_err() {
             return;
         }
     }
