@@ -51,6 +51,10 @@ impl Database {
             ("lock_timeout", "30s"),
             ("statement_timeout", "60s"),
             ("client_min_messages", "warning"),
+            // Statistics from when the tables were empty must not talk Postgres into reading all pages for each turn.
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("jit", "off"),
         ]);
         Ok(options.application_name("fallah").disable_statement_logging())
     }
