@@ -71,7 +71,6 @@ create table fallah.page (
     last_modified   text,
     settings        text,                           -- of its source when it was read: under others it is read anew
     raw_hash        text,
-    unchanged       integer not null default 0,     -- how often in a row it was as before
     failures        integer not null default 0,     -- in a row: answers that say nothing about the page
     missing         integer not null default 0,     -- in a row: 404
     missing_since   timestamptz,

@@ -1,7 +1,8 @@
 //! What every group has settled may go from Redis, and nothing else may.
 
-use outbox::Entry;
+use outbox::{Consumer, Entry};
 use outbox_tests::{Doing, Stage, consumer, eventually, tick, until_settled};
+use relay::Relay;
 
 #[tokio::test]
 async fn only_what_every_group_has_settled_is_trimmed() {
@@ -61,19 +62,25 @@ async fn a_stream_without_groups_is_not_trimmed_and_neither_is_what_is_young() {
     assert_eq!((stage.length("without").await, stage.length("young").await), (10, 10));
 }
 
+/// Fifty events are sent and settled, and all but the newest go.
+async fn send_settle_and_trim(stage: &Stage, relay: &mut Relay) -> Consumer {
+    stage.enqueue_many("s", 50).await;
+    stage.until_entries(relay, "s", 50).await;
+    let mut group = consumer(stage, "s", "g").handler(Doing(|_: Entry| async { Ok(()) })).build().expect("valid");
+    until_settled(&mut group, 50).await;
+    eventually("what is settled to go", async || {
+        tick(relay).await;
+        stage.length("s").await == 1
+    })
+    .await;
+    group
+}
+
 #[tokio::test]
 async fn what_was_trimmed_is_not_sent_again_and_new_events_arrive() {
     let stage = Stage::set().await;
     let mut relay = stage.relay(&["--trim-after", "1ms"]).await;
-    stage.enqueue_many("s", 50).await;
-    stage.until_entries(&mut relay, "s", 50).await;
-    let mut group = consumer(&stage, "s", "g").handler(Doing(|_: Entry| async { Ok(()) })).build().expect("valid");
-    until_settled(&mut group, 50).await;
-    eventually("what is settled to go", async || {
-        tick(&mut relay).await;
-        stage.length("s").await == 1
-    })
-    .await;
+    let mut group = send_settle_and_trim(&stage, &mut relay).await;
     // A new relay knows nothing of it.
     drop(relay);
     let mut relay = stage.relay(&["--trim-after", "1ms"]).await;
@@ -129,13 +136,5 @@ async fn a_relay_that_starts_late_in_the_numbers_trims_at_once() {
     let stage = Stage::set().await;
     stage.sql("select setval('outbox_seq_seq', 5000000000)").await;
     let mut relay = stage.relay(&["--trim-after", "1ms"]).await;
-    stage.enqueue_many("s", 50).await;
-    stage.until_entries(&mut relay, "s", 50).await;
-    let mut group = consumer(&stage, "s", "g").handler(Doing(|_: Entry| async { Ok(()) })).build().expect("valid");
-    until_settled(&mut group, 50).await;
-    eventually("what is settled to go", async || {
-        tick(&mut relay).await;
-        stage.length("s").await == 1
-    })
-    .await;
+    let _ = send_settle_and_trim(&stage, &mut relay).await;
 }

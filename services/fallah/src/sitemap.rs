@@ -6,7 +6,6 @@ mod entry;
 mod source;
 mod text;
 mod verb;
-mod visits;
 mod vocabulary;
 mod xml;
 
@@ -20,7 +19,6 @@ use entry::Sink;
 pub use entry::{Alternate, Entry, EntryKind, Reach};
 use source::Source;
 pub use verb::{ParseArgs, parse};
-pub use visits::{Admission, Visits};
 
 /// What one file may hold. The defaults are those of the sitemap protocol.
 #[derive(Debug, Clone)]

@@ -93,8 +93,8 @@ impl Crawler {
             Answer::NotModified => {
                 add(&self.count.unchanged, 1);
                 self.judge_lastmod(page, false).await?;
-                let ((again, old), unchanged) = (self.again(page, None), page.unchanged.saturating_add(1));
-                After { outcome: "not modified".to_owned(), unchanged, again: Some(again), old, ..kept(page) }
+                let (again, old) = self.again(page, None);
+                After { outcome: "not modified".to_owned(), again: Some(again), old, ..kept(page) }
             }
             Answer::Gone => After {
                 outcome: "gone (410)".to_owned(),

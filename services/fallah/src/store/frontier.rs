@@ -18,7 +18,6 @@ pub(crate) struct Page {
     pub(crate) etag: Option<String>,
     pub(crate) last_modified: Option<String>,
     pub(crate) settings: Option<String>,
-    pub(crate) unchanged: i32,
     pub(crate) failures: i32,
     pub(crate) missing: i32,
     /// Seconds since it was first not found.
@@ -87,7 +86,7 @@ pub(crate) async fn take(
                         order by rank desc, newest_at desc
                         limit 1
                           for no key update skip locked)
-         returning url, source_name, lease, etag, last_modified, settings, unchanged, failures, missing, lastmod_asked, rank, hops, source_url,
+         returning url, source_name, lease, etag, last_modified, settings, failures, missing, lastmod_asked, rank, hops, source_url,
                    extract(epoch from clock_timestamp() - missing_since)::float8 as missing_for_s,
                    extract(epoch from clock_timestamp() - newest_at)::float8 as age_s,
                    to_json(discovered_at) #>> '{}' as discovered_at",
@@ -123,7 +122,6 @@ pub(crate) struct After {
     /// Of its source, as it was read under them.
     pub(crate) settings: Option<String>,
     pub(crate) raw_hash: Option<String>,
-    pub(crate) unchanged: i32,
     pub(crate) failures: i32,
     pub(crate) missing: i32,
     /// It has gone away, and this is how we know.
@@ -136,13 +134,13 @@ pub(crate) struct After {
 pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> sqlx::Result<bool> {
     let ended = sqlx::query(
         "update fallah.page
-            set ready = false, lastmod_asked = false, rank = case when $13 then 0 else 1 end, outcome = $3, fetched_at = clock_timestamp(),
+            set ready = false, lastmod_asked = false, rank = case when $12 then 0 else 1 end, outcome = $3, fetched_at = clock_timestamp(),
                 due_at = clock_timestamp() + $4 * interval '1 microsecond',
                 etag = $5, last_modified = $6, raw_hash = coalesce($7, raw_hash),
-                unchanged = $8, failures = $9, missing = $10,
-                missing_since = case when $10 > 0 then coalesce(missing_since, clock_timestamp()) end,
-                vanished_at = case when $11 is not null then coalesce(vanished_at, clock_timestamp()) end,
-                vanished_reason = $11, source_url = coalesce($12, source_url), settings = $14
+                failures = $8, missing = $9,
+                missing_since = case when $9 > 0 then coalesce(missing_since, clock_timestamp()) end,
+                vanished_at = case when $10 is not null then coalesce(vanished_at, clock_timestamp()) end,
+                vanished_reason = $10, source_url = coalesce($11, source_url), settings = $13
           where url = $1 and lease = $2",
     )
     .bind(&lease.url)
@@ -152,7 +150,6 @@ pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> 
     .bind(&after.etag)
     .bind(&after.last_modified)
     .bind(&after.raw_hash)
-    .bind(after.unchanged)
     .bind(after.failures)
     .bind(after.missing)
     .bind(after.vanished)

@@ -69,7 +69,7 @@ pub(crate) async fn halted(db: &PgPool) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("select name from fallah.source where halted_at is not null").fetch_all(db).await
 }
 
-/// How many pages are ready or being fetched.
+/// How many pages are ready to be fetched.
 pub(crate) async fn left(db: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from fallah.page where ready").fetch_one(db).await
 }
@@ -88,7 +88,7 @@ pub(crate) async fn trust(db: &PgPool, source: &str, changed: bool) -> sqlx::Res
     Ok(())
 }
 
-/// How a source's dates have fared, and whether it is halted.
+/// How a source's dates have fared.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(crate) struct State {
     pub(crate) lastmod_true: i64,
