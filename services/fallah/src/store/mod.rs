@@ -13,7 +13,8 @@ pub(crate) use hosts::{Host, LeftAlone, left_alone, robots, shut, slots, still, 
 pub(crate) use items::{Seen, Wrote, is_item, write};
 pub(crate) use lists::{Child, List, Read, add_children, all_due, end_list, give_back_list, take_list, wake_lists};
 pub(crate) use removal::{delete, halt, named, tallies, vanished};
-pub use schema::migrate;
+pub use schema::{Before, migrate};
+pub(crate) use schema::{VERSION, migration_sql};
 pub(crate) use sources::{State, halted, left, register, resume, standing, tell_untold, trust};
 
 /// Microseconds, as statements take them.
