@@ -1,5 +1,6 @@
 //! What is promised about whole pages.
 
+mod arabic;
 mod dates;
 mod hostile;
 mod mutated;
