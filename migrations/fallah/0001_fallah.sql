@@ -56,7 +56,7 @@ create table fallah.page (
     url             text primary key,
     source_name     text not null references fallah.source,
     origin          text not null references fallah.host,
-    rank            smallint not null,              -- 3 news, 2 said to have changed, 1 looked at again, 0 backfill
+    rank            smallint not null check (rank between 0 and 3), -- 3 news, 2 said to have changed, 1 looked at again, 0 old
     newest_at       timestamptz not null,           -- its own date or when it was found: newest first
     due_at          timestamptz,                    -- null: nothing to do
     ready           boolean not null default false,
@@ -76,6 +76,7 @@ create table fallah.page (
     missing_since   timestamptz,
     vanished_at     timestamptz,                    -- gone, as far as we can tell; the guard decides what follows
     vanished_reason text,
+    moved_to        text,                           -- where it moved to, if that is how it vanished
     source_url      text                            -- the item that it shows
 );
 create index page_due      on fallah.page (due_at) where not ready and due_at is not null;
@@ -83,6 +84,7 @@ create index page_ready    on fallah.page (origin, rank desc, newest_at desc) wh
 create index page_shows    on fallah.page (source_url) where source_url is not null;
 create index page_checked  on fallah.page (source_name, fetched_at);
 create index page_vanished on fallah.page (source_name) where vanished_at is not null;
+create index page_moved    on fallah.page (moved_to) where moved_to is not null;
 
 -- What was found, as of its newest version.
 create table fallah.item (

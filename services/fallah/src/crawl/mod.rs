@@ -219,7 +219,8 @@ impl Crawler {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.sweep().await
+        while self.sweep().await? {}
+        Ok(())
     }
 
     /// Gives turns to hosts that have one coming. Returns how long to wait for the next; none: there is nothing left to do.

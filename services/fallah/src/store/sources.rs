@@ -151,15 +151,15 @@ pub(crate) async fn resume(db: &PgPool, name: &str, delete: bool) -> Result<Opti
     let mut deleted = 0;
     if delete {
         // What is there again in the meantime is not deleted, and need not be asked for a second time.
-        for (source_url, reason) in removal::vanished(db, name, i64::MAX).await? {
-            deleted += u64::from(removal::delete(db, &source_url, removal::named(&reason)).await?);
+        for waiting in removal::waiting(db, name, i64::MAX, i64::MAX).await? {
+            deleted += u64::from(removal::delete(db, &waiting.source_url, waiting.reason.0).await?);
         }
     }
     let mut tx = db.begin().await?;
     // Looked at again, or no longer counted: else the guard would halt it at once.
     sqlx::query(
         "update fallah.page
-            set vanished_at = null, vanished_reason = null, missing = 0, missing_since = null,
+            set vanished_at = null, vanished_reason = null, moved_to = null, missing = 0, missing_since = null,
                 due_at = case when $2 then due_at else clock_timestamp() end,
                 source_url = case when $2 then null else source_url end
           where source_name = $1 and vanished_at is not null",
