@@ -11,15 +11,19 @@ create table fallah.source (
     halted_reason   text,
     lastmod_true    bigint not null default 0,      -- a newer lastmod, and the content had changed
     lastmod_false   bigint not null default 0,      -- a newer lastmod, and it had not
+    lastmod_at      timestamptz,                    -- when that was last found out
     check ((halted_at is null) = (halted_reason is null))
 );
 
 -- Scheme, name and port: what robots.txt and the rate are about.
 create table fallah.host (
     origin          text primary key,
-    next_at         timestamptz not null default '-infinity',   -- the next request may begin
+    source_name     text references fallah.source,              -- which named it first, and gives its turns
+    next_at         timestamptz not null default clock_timestamp(), -- the next request may begin; who is new comes last
     busy_until      timestamptz,                                -- one is under way, or died
+    leased_by       integer,                                    -- the run whose turn it is
     slot            bigint not null default 0,                  -- which one
+    delay_us        bigint not null default 1000000,            -- from one request to the next, as it was kept last
     failures        integer not null default 0,                 -- in a row
     open_until      timestamptz,                                -- the circuit is open: leave it alone until then
     open_why        text,                                       -- for people
@@ -37,6 +41,8 @@ create table fallah.list (
     depth           integer not null default 0,     -- how many indexes stand above it
     due_at          timestamptz not null default '-infinity',
     ready           boolean not null default false,
+    lease           bigint not null default 0,      -- rises with each reading: only the last one's result counts
+    leased_by       integer,                        -- the run that reads it
     interval_s      integer not null,               -- short while it changes, longer and longer while it does not
     etag            text,
     last_modified   text,
@@ -48,6 +54,13 @@ create table fallah.list (
     read_at         timestamptz,
     note            text
 );
+-- Numbers of runs. Each holds an advisory lock of its number while it lives, so what a dead one had is free at once.
+create sequence fallah.run as integer cycle;
+
+create index host_leased on fallah.host (leased_by) where leased_by is not null;
+create index host_named  on fallah.host (source_name);
+create index list_leased on fallah.list (leased_by) where leased_by is not null;
+create index list_named  on fallah.list (source_name);
 create index list_due   on fallah.list (due_at) where not ready;
 create index list_ready on fallah.list (origin, due_at) where ready;
 
@@ -62,6 +75,7 @@ create table fallah.page (
     ready           boolean not null default false,
     hops            smallint not null default 0,    -- how many redirects led to it
     lease           bigint not null default 0,      -- rises with each fetch: only the last one's result counts
+    leased_by       integer,                        -- the run that fetches it
     lastmod         timestamptz,
     lastmod_asked   boolean not null default false, -- this fetch was made because of a newer lastmod
     discovered_at   timestamptz not null default clock_timestamp(),
@@ -79,6 +93,7 @@ create table fallah.page (
     moved_to        text,                           -- where it moved to, if that is how it vanished
     source_url      text                            -- the item that it shows
 );
+create index page_leased   on fallah.page (leased_by) where leased_by is not null;
 create index page_due      on fallah.page (due_at) where not ready and due_at is not null;
 create index page_ready    on fallah.page (origin, rank desc, newest_at desc) where ready;
 create index page_shows    on fallah.page (source_url) where source_url is not null;

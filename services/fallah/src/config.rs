@@ -10,7 +10,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::Error;
-use crate::fetch::{Fetcher, Settings, user_agent};
+use crate::fetch::{Fetcher, PAGE_BYTES_MAX, Settings, user_agent};
 use crate::guard::{Guard, Net};
 
 /// A value that must not be seen: a URL with credentials.
@@ -84,7 +84,7 @@ pub struct Manners {
     pub request_timeout: Duration,
 
     /// A larger page is left alone
-    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value = "4194304", value_name = "BYTES")]
+    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value_t = PAGE_BYTES_MAX, value_name = "BYTES")]
     pub page_bytes_max: u64,
 
     /// Private nets that may be asked all the same, such as 127.0.0.0/8 (none: only public addresses)

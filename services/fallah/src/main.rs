@@ -13,8 +13,11 @@ fn main() -> std::process::ExitCode {
     // One thread for all that waits; pages are understood on threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let runtime = runtime.expect("a runtime with one thread can always be built");
-    match runtime.block_on(fallah::run(cli)) {
+    let code = match runtime.block_on(fallah::run(cli)) {
         Ok(code) => code,
         Err(error) => fallah::complain(&error),
-    }
+    };
+    // A name that does not resolve must not keep the program from its end.
+    runtime.shutdown_background();
+    code
 }

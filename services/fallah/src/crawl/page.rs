@@ -37,6 +37,17 @@ struct Shown {
     last_modified: Option<String>,
 }
 
+/// Why a page was not understood.
+#[derive(Debug, thiserror::Error)]
+enum Unclear {
+    #[error(transparent)]
+    Unreadable(extract::Unreadable),
+    #[error("reading it broke down")]
+    BrokeDown,
+    #[error("reading it took too long")]
+    TooLong,
+}
+
 impl Crawler {
     pub(super) async fn fetch_page(
         &self,
@@ -186,7 +197,14 @@ impl Crawler {
         };
         let extracted = match self.understand(source, address, shown).await {
             Ok(extracted) => extracted,
-            Err(reason) => return self.end(page, barren(&reason)).await,
+            // That may be about this machine today, and not about the page.
+            Err(unclear @ Unclear::TooLong) => {
+                add(&self.count.failed, 1);
+                let failures = page.failures.saturating_add(1);
+                let next = old(self.back_off(failures));
+                return self.end(page, After { failures, ..kept(page, unclear.to_string(), next) }).await;
+            }
+            Err(unclear) => return self.end(page, barren(&unclear.to_string())).await,
         };
         if source.respect_noindex && extracted.noindex {
             return self.end(page, barren("the page says noindex")).await;
@@ -220,18 +238,17 @@ impl Crawler {
         self.judge_lastmod(page, matches!(wrote, Wrote::New | Wrote::Changed)).await
     }
 
-    /// Decodes and extracts, on a thread where it may take its time.
-    async fn understand(&self, source: &Source, address: &Address, shown: Shown) -> Result<Extracted, String> {
+    /// Decodes and extracts, on a thread where it may take its time, which begins when the thread does.
+    async fn understand(&self, source: &Source, address: &Address, shown: Shown) -> Result<Extracted, Unclear> {
         let (rules, address) = (source.extract.clone(), address.clone());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.page_bench.begin(move || {
             let html = extract::decode(&shown.bytes, shown.content_type.as_deref());
             extract::extract(&extract::Page { url: address.as_str(), html: &html }, &rules)
         });
-        match tokio::time::timeout(EXTRACT_TIME_MAX, work).await {
-            Ok(Ok(Ok(extracted))) => Ok(extracted),
-            Ok(Ok(Err(unreadable))) => Err(unreadable.to_string()),
-            Ok(Err(_)) => Err("reading it broke down".to_owned()),
-            Err(_) => Err("reading it took too long".to_owned()),
+        match tokio::time::timeout(EXTRACT_TIME_MAX, work.await).await {
+            Ok(Ok(read)) => read.map_err(Unclear::Unreadable),
+            Ok(Err(_)) => Err(Unclear::BrokeDown),
+            Err(_) => Err(Unclear::TooLong),
         }
     }
 
@@ -239,7 +256,7 @@ impl Crawler {
     async fn find(&self, source: &Source, page: &Page, address: &Address) -> Result<(), Error> {
         let (news, hops) = (page.rank > Rank::Old, page.hops + 1);
         let found = Found { url: address.to_string(), origin: address.origin(), lastmod: None, news, hops };
-        store::add(&self.db, source.name(), &[found], true, &self.named(), self.pace.news_for).await?;
+        store::add(&self.db, source.name(), &[found], u64::MAX, &self.named(), self.pace.news_for).await?;
         Ok(())
     }
 

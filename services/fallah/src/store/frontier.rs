@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::Removal;
 use sqlx::{PgConnection, PgPool};
 
-use super::us;
+use super::{HOSTS_PER_SOURCE_MAX, hosts, us};
 
 /// Pages that become ready at once.
 const WAKE_MAX: i64 = 1_000;
@@ -90,12 +90,13 @@ pub(crate) async fn wake(db: &PgPool) -> sqlx::Result<u64> {
 pub(crate) async fn take(
     db: &PgPool,
     origin: &str,
+    run: i32,
     lease: Duration,
     active: &[String],
 ) -> sqlx::Result<Option<Page>> {
     sqlx::query_as(
         "update fallah.page
-            set ready = false, lease = lease + 1, due_at = clock_timestamp() + $2 * interval '1 microsecond'
+            set ready = false, lease = lease + 1, leased_by = $4, due_at = clock_timestamp() + $2 * interval '1 microsecond'
           where url = (select url from fallah.page
                         where origin = $1 and ready and source_name = any($3)
                         order by rank desc, newest_at desc
@@ -109,13 +110,16 @@ pub(crate) async fn take(
     .bind(origin)
     .bind(us(lease))
     .bind(active)
+    .bind(run)
     .fetch_optional(db)
     .await
 }
 
 /// Gives a page back as it was: nothing was learned of it.
 pub(crate) async fn give_back(db: &PgPool, lease: &Lease) -> sqlx::Result<()> {
-    sqlx::query("update fallah.page set ready = true, due_at = clock_timestamp() where url = $1 and lease = $2")
+    sqlx::query(
+        "update fallah.page set ready = true, leased_by = null, due_at = clock_timestamp() where url = $1 and lease = $2",
+    )
         .bind(&lease.url)
         .bind(lease.lease)
         .execute(db)
@@ -203,7 +207,7 @@ impl After {
 pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> sqlx::Result<bool> {
     let ended = sqlx::query(
         "update fallah.page
-            set ready = false, lastmod_asked = false, rank = $12, outcome = $3, fetched_at = clock_timestamp(),
+            set ready = false, leased_by = null, lastmod_asked = false, rank = $12, outcome = $3, fetched_at = clock_timestamp(),
                 due_at = clock_timestamp() + $4 * interval '1 microsecond',
                 etag = $5, last_modified = $6, raw_hash = coalesce($7, raw_hash),
                 failures = $8, missing = $9,
@@ -234,40 +238,47 @@ pub(crate) async fn end(db: &mut PgConnection, lease: &Lease, after: &After) -> 
 /// Adds addresses that a list gave, and makes those ready again that it says have changed since. Returns how many
 /// were new and how many became ready again.
 ///
-/// `trusted`: its dates have not lied too often. `named`: the sources of the settings; pages of others change hands.
+/// `believed_max`: of pages that we know, so many are believed to have changed. `named`: the sources of the settings; pages of others change hands.
 pub(crate) async fn add(
     db: &PgPool,
     source: &str,
     found: &[Found],
-    trusted: bool,
+    believed_max: u64,
     named: &[String],
     news_for: Duration,
 ) -> sqlx::Result<(u64, u64)> {
     let column = |of: fn(&Found) -> &str| found.iter().map(of).collect::<Vec<_>>();
     let mut tx = db.begin().await?;
-    sqlx::query(
-        "insert into fallah.host (origin) select distinct o from unnest($1::text[]) o on conflict do nothing",
-    )
-    .bind(column(|found| &found.origin))
-    .execute(&mut *tx)
-    .await?;
+    hosts::name(&mut tx, source, &column(|found| &found.origin), HOSTS_PER_SOURCE_MAX).await?;
     let added: Vec<bool> = sqlx::query_scalar(
-        "insert into fallah.page as p (url, source_name, origin, lastmod, newest_at, rank, hops, due_at, ready)
-         select distinct on (url) url, $1, origin, lastmod,
+        "with found as (
+             select distinct on (url) f.url, f.origin, f.lastmod, f.news, f.hops,
+                    p.url is not null and p.source_name = any($9) as known,
+                    p.fetched_at is not null and f.lastmod > coalesce(p.lastmod, p.fetched_at) as newer
+               from (select url, origin, news, hops,
+                            case when lastmod < clock_timestamp() + interval '1 day' then lastmod end as lastmod
+                       from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bool[], $8::smallint[])
+                            as f(url, origin, lastmod, news, hops)) f
+               left join fallah.page p using (url)
+              where exists (select from fallah.host h where h.origin = f.origin)
+              order by url, lastmod desc nulls last
+         ), counted as (
+             select *, row_number() over (partition by known, newer order by lastmod desc, url) as nth from found
+         )
+         insert into fallah.page as p (url, source_name, origin, lastmod, newest_at, rank, hops, due_at, ready)
+         select url, $1, origin, lastmod,
                 least(coalesce(lastmod, clock_timestamp()), clock_timestamp()),
                 case when lastmod > clock_timestamp() - $6 * interval '1 microsecond' or news then 3 else 0 end,
                 hops, clock_timestamp(), true
-           from (select url, origin, news, hops,
-                        case when lastmod < clock_timestamp() + interval '1 day' then lastmod end as lastmod
-                   from unnest($2::text[], $3::text[], $4::timestamptz[], $5::bool[], $8::smallint[])
-                        as f(url, origin, lastmod, news, hops)) f
-          order by url, lastmod desc nulls last
+           from counted
+          where not known or (newer and nth <= $7)
+          order by url
          on conflict (url) do update
             set lastmod = coalesce(excluded.lastmod, p.lastmod), newest_at = excluded.newest_at, lastmod_asked = true,
                 source_name = case when p.source_name = any($9) then p.source_name else excluded.source_name end,
                 ready = true, due_at = clock_timestamp(),
                 rank = case when excluded.lastmod > clock_timestamp() - $6 * interval '1 microsecond' then 3 else 2 end
-          where ($7 and p.fetched_at is not null and excluded.lastmod > coalesce(p.lastmod, p.fetched_at))
+          where (p.fetched_at is not null and excluded.lastmod > coalesce(p.lastmod, p.fetched_at))
              or p.source_name <> all($9)
          returning (xmax = 0)",
     )
@@ -277,7 +288,7 @@ pub(crate) async fn add(
     .bind(found.iter().map(|found| found.lastmod.as_deref()).collect::<Vec<_>>())
     .bind(found.iter().map(|found| found.news).collect::<Vec<_>>())
     .bind(us(news_for))
-    .bind(trusted)
+    .bind(i64::try_from(believed_max).unwrap_or(i64::MAX))
     .bind(found.iter().map(|found| found.hops).collect::<Vec<_>>())
     .bind(named)
     .fetch_all(&mut *tx)
