@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgPool};
 use tokio::task::JoinSet;
 
 use self::bench::Bench;
@@ -43,6 +43,8 @@ const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
 const ONCE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// After this a turn, a page or a list belongs to whoever comes next: whoever had it is dead.
 pub(crate) const LEASE: Duration = Duration::from_secs(300);
+/// A request may take less than this, so that a turn with all its requests ends within its lease.
+pub(crate) const REQUEST_TIME_MAX: Duration = Duration::from_secs(50);
 
 /// What a crawl has done so far.
 #[derive(Debug, Default, serde::Serialize)]
@@ -59,6 +61,8 @@ pub struct Count {
     pub changed: AtomicU64,
     /// Pages that were as before.
     pub unchanged: AtomicU64,
+    /// Pages that were not there (404, 410).
+    pub missing: AtomicU64,
     /// Items that were deleted.
     pub deleted: AtomicU64,
     /// Pages that robots.txt does not want to be fetched.
@@ -119,7 +123,7 @@ impl Crawler {
         config.check()?;
         let connections = u32::from(config.pace.hosts_max.get()).min(8) + 1;
         // A pool would try again and again, and in the end only say that it took too long.
-        PgConnection::connect_with(&config.database.options()?).await?.close().await?;
+        terminal::open(&config.database.options()?).await?.close().await?;
         let db = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIME_MAX)

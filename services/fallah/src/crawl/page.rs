@@ -71,6 +71,7 @@ impl Crawler {
         let answer = self.fetcher.ask(&ask).await;
         self.end_turn(host, self.delay(host, rules), began, Mood::of(&answer)).await?;
         add(&self.count.pages, 1);
+        add(&self.count.missing, u64::from(matches!(answer, Answer::Gone | Answer::NotFound)));
         tracing::debug!(page = page.url, answer = %answer, "fetched");
         match self.heed_page(&page, &address, answer).await {
             // It is about this page, and would be so again in five minutes.

@@ -22,7 +22,8 @@ pub(crate) use lists::{
 };
 pub(crate) use removal::{Tally, Waiting, delete, halt, tallies, waiting};
 pub(crate) use runs::{Run, bury};
-pub use schema::migrate;
+pub use schema::{Before, migrate};
+pub(crate) use schema::{VERSION, migration_sql};
 pub(crate) use sources::{Dates, dates, halted, left, register, resume, standing, tell_untold, trust};
 
 /// Hosts of one source: a site has some, and one that names thousands is a trap. What lies on further ones is left out.
