@@ -266,7 +266,7 @@ impl Crawler {
     ) -> Result<Option<Duration>, Error> {
         if seen.at.is_none_or(|at| at.elapsed() > WAKE_INTERVAL) {
             self.life.lock().await.live_on(&self.db).await?;
-            if !seen.dead_at.is_some_and(|at| at.elapsed() < DEAD_INTERVAL) {
+            if seen.dead_at.is_none_or(|at| at.elapsed() > DEAD_INTERVAL) {
                 store::bury(&self.db).await?;
                 seen.dead_at = Some(Instant::now());
             }
