@@ -96,7 +96,7 @@ impl Crawler {
     }
 
     async fn heed_list(&self, source: &Source, list: &List, address: &Address, body: Body) -> Result<Read, Error> {
-        let hashing = self.list_bench.begin(move || {
+        let hashing = self.list_places.begin(move || {
             let mut body = body;
             let hash = body.hash();
             (body, hash)
@@ -141,7 +141,7 @@ impl Crawler {
         };
         let (give, mut take) = tokio::sync::mpsc::channel::<Vec<Entry>>(1);
         let base = address.clone();
-        let reading = self.list_bench.begin(move || {
+        let reading = self.list_places.begin(move || {
             let mut batch = vec![];
             let body = body.into_reader().map_err(|error| NotASitemap::Cut(Cut::Unreadable(error.to_string())))?;
             let summary = sitemap::read(body, &base, &Limits::default(), |entry| {

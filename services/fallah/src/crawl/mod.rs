@@ -3,9 +3,9 @@
 //! Nothing is remembered here that matters: the frontier, the turns and the rules lie in Postgres, so that any number of
 //! these may work at once, and each may die at any moment.
 
-mod bench;
 mod list;
 mod page;
+mod places;
 mod removal;
 mod rules;
 mod turn;
@@ -19,7 +19,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
 use tokio::task::JoinSet;
 
-use self::bench::Bench;
+use self::places::Places;
 use crate::Error;
 use crate::address::Address;
 use crate::config::{Config, Pace};
@@ -89,8 +89,8 @@ pub struct Crawler {
     crawl_delay_max: Duration,
     page_bytes_max: u64,
     fetcher: Fetcher,
-    page_bench: Bench,
-    list_bench: Bench,
+    page_places: Places,
+    list_places: Places,
     rules: rules::Cache,
     /// Turns that have not ended, by host, with the page or list that was taken.
     under_way: Mutex<UnderWay>,
@@ -161,8 +161,8 @@ impl Crawler {
             crawl_delay_max: config.manners.crawl_delay_max,
             page_bytes_max: config.manners.page_bytes_max,
             fetcher,
-            page_bench: Bench::new(bench::PAGES_AT_ONCE),
-            list_bench: Bench::new(bench::LISTS_AT_ONCE),
+            page_places: Places::new(places::PAGES_AT_ONCE),
+            list_places: Places::new(places::LISTS_AT_ONCE),
             rules: rules::Cache::default(),
             under_way: Mutex::default(),
             count: Count::default(),

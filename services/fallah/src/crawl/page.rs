@@ -242,7 +242,7 @@ impl Crawler {
     /// Decodes and extracts, on a thread where it may take its time, which begins when the thread does.
     async fn understand(&self, source: &Source, address: &Address, shown: Shown) -> Result<Extracted, Unclear> {
         let (rules, address) = (source.extract.clone(), address.clone());
-        let work = self.page_bench.begin(move || {
+        let work = self.page_places.begin(move || {
             let html = extract::decode(&shown.bytes, shown.content_type.as_deref());
             extract::extract(&extract::Page { url: address.as_str(), html: &html }, &rules)
         });

@@ -98,7 +98,7 @@ pub(crate) async fn take(
         "update fallah.page
             set ready = false, lease = lease + 1, leased_by = $4, due_at = clock_timestamp() + $2 * interval '1 microsecond'
           where url = (select url from fallah.page
-                        where origin = $1 and ready and source_name = any($3)
+                        where origin = $1 and ready and source_name || '' = any($3)
                         order by rank desc, newest_at desc
                         limit 1
                           for no key update skip locked)

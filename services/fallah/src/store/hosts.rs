@@ -43,7 +43,8 @@ pub(crate) struct Slots {
 
 /// Turns at hosts that may be asked now and have something to be asked for, those of sources with few hosts first.
 ///
-/// Locked rows are skipped, so two programs never get a turn at the same host.
+/// Locked rows are skipped, so two programs never get a turn at the same host. `source_name || ''` keeps Postgres from
+/// looking for a ready page among all pages of a source.
 pub(crate) async fn slots(db: &PgPool, slots: Slots, active: &[String]) -> sqlx::Result<Vec<Host>> {
     sqlx::query_as(
         "with waiting as (
@@ -57,7 +58,7 @@ pub(crate) async fn slots(db: &PgPool, slots: Slots, active: &[String]) -> sqlx:
                 and (h.busy_until is null or h.busy_until < statement_timestamp())
                 and (h.open_until is null or h.open_until <= statement_timestamp())
                 and (exists (select from fallah.page p
-                              where p.origin = h.origin and p.ready and p.source_name = any($3))
+                              where p.origin = h.origin and p.ready and p.source_name || '' = any($3))
                      or exists (select from fallah.list l
                               where l.origin = h.origin and l.ready and l.source_name = any($3)))
          ), free as (
@@ -111,7 +112,7 @@ pub(crate) async fn still(db: &PgPool, active: &[String]) -> sqlx::Result<Option
         "select min(extract(epoch from greatest(h.next_at, h.busy_until, h.open_until, statement_timestamp())
                             - statement_timestamp()))::float8
            from fallah.host h
-          where exists (select from fallah.page p where p.origin = h.origin and p.ready and p.source_name = any($1))
+          where exists (select from fallah.page p where p.origin = h.origin and p.ready and p.source_name || '' = any($1))
              or exists (select from fallah.list l where l.origin = h.origin and l.ready and l.source_name = any($1))",
     )
     .bind(active)

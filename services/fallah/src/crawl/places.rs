@@ -12,9 +12,9 @@ pub(super) const LISTS_AT_ONCE: usize = 1;
 
 /// Places for one kind of work.
 #[derive(Debug)]
-pub(super) struct Bench(Arc<Semaphore>);
+pub(super) struct Places(Arc<Semaphore>);
 
-impl Bench {
+impl Places {
     pub(super) fn new(places: usize) -> Self {
         Self(Arc::new(Semaphore::new(places)))
     }
@@ -40,7 +40,7 @@ mod tests {
         let threads = PAGES_AT_ONCE + LISTS_AT_ONCE + 1;
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(threads).build();
         runtime.expect("a runtime can be built").block_on(async {
-            let (pages, lists) = (Bench::new(PAGES_AT_ONCE), Arc::new(Bench::new(LISTS_AT_ONCE)));
+            let (pages, lists) = (Places::new(PAGES_AT_ONCE), Arc::new(Places::new(LISTS_AT_ONCE)));
             let (end, until) = mpsc::channel::<()>();
             let until = Arc::new(std::sync::Mutex::new(until));
             let slow: Vec<_> = (0..10)
@@ -68,7 +68,7 @@ mod tests {
     fn work_waits_for_a_place_before_its_time_begins() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime can be built").block_on(async {
-            let bench = Bench::new(1);
+            let bench = Places::new(1);
             let (end, until) = mpsc::channel::<()>();
             let first = bench.begin(move || until.recv().is_err()).await;
             let mut second = std::pin::pin!(bench.begin(|| ()));
