@@ -95,9 +95,10 @@ create table fallah.page (
 );
 create index page_leased   on fallah.page (leased_by) where leased_by is not null;
 create index page_due      on fallah.page (due_at) where not ready and due_at is not null;
-create index page_ready    on fallah.page (origin, rank desc, newest_at desc) where ready;
+create index page_ready    on fallah.page (origin, source_name, rank desc, newest_at desc) where ready;
 create index page_shows    on fallah.page (source_url) where source_url is not null;
-create index page_checked  on fallah.page (source_name, fetched_at);
+-- Only of those that show an item: else Postgres would look here for the few that are ready, among all of a source.
+create index page_checked  on fallah.page (source_name, fetched_at) where source_url is not null;
 create index page_vanished on fallah.page (source_name) where vanished_at is not null;
 create index page_moved    on fallah.page (moved_to) where moved_to is not null;
 
@@ -143,7 +144,7 @@ select s.name,
        count(p.url)                                              as pages,
        count(p.url) filter (where p.ready)                       as ready,
        count(p.url) filter (where p.rank = 0 and p.fetched_at is null) as backfill,
-       count(p.url) filter (where p.vanished_at is not null)     as vanished,
+       count(p.url) filter (where p.vanished_at is not null and p.source_url is not null) as vanished,
        count(p.url) filter (where p.failures > 0)                as failing,
        (select count(*) from fallah.item i where i.source_name = s.name and i.deleted_reason is null) as items,
        max(p.fetched_at)                                         as last_fetch_at,

@@ -27,7 +27,8 @@ const OUTPUT: &str = "Output";
   relay dead list --stream orders                      what could not be sent, and why
   relay dead replay 0192f7c4-...                       send one of them again
 
-DATABASE_URL and REDIS_URL are read from the environment; every flag has such a variable (see `relay run --help`).
+DATABASE_URL and REDIS_URL are read from the environment; every setting has such a variable
+(see `relay run --help`).
 Exit codes: 0 done, 1 failed, 64 wrong flags or settings."
 )]
 pub struct Cli {

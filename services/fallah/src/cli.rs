@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sqlx::PgPool;
-use terminal::{LogFormat, Unusable, print, print_json, table};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgPool};
+use terminal::{LogFormat, Unusable, age, print, print_json, table};
 
 use crate::address::NormalizeArgs;
 use crate::config::{Config, Database, Manners, Which};
@@ -34,16 +35,18 @@ const OUTPUT: &str = "Output";
     max_term_width = 100,
     after_help = "Examples:
   fallah migrate                                       make the tables
-  fallah test-source https://example.org/news/1        what would be read there, and by which rules
+  fallah test-source https://example.org/news/1        what would be read there
   fallah once                                          read every source once, and end
   fallah run                                           read them until SIGTERM
   fallah sources                                       how each source stands
   fallah robots check robots.txt fallah https://example.org/a
   fallah sitemap parse sitemap.xml --base https://example.org/ --json
 
-DATABASE_URL is read from the environment, the sources from sources.toml; every flag has such a variable
-(see `fallah run --help`). Exit codes: 0 done, 1 failed or \"no\", 64 wrong flags, settings or sources, 66 a file that
-cannot be read."
+DATABASE_URL is read from the environment, the sources from sources.toml; every setting
+has such a variable (see `fallah run --help`).
+
+Exit codes: 0 done, 1 failed or \"no\", 64 wrong flags, settings or sources, 66 pages or lists
+that cannot be read."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -75,7 +78,8 @@ enum Verb {
   fallah once --json | jq .new
   fallah once --allow-net 127.0.0.0/8                  a site on this machine
 
-Exit codes: 0 everything was read, 1 a source is halted or a site could not be read, 64 wrong settings.")]
+Exit codes: 0 every list was read, and every page that was due was asked for; 1 it was stopped, a
+source is halted, a site is left alone, or a list could not be read; 64 wrong settings.")]
     Once {
         #[command(flatten)]
         config: Box<Config>,
@@ -107,7 +111,9 @@ Exit codes: 0 everything was read, 1 a source is halted or a site could not be r
     /// Make the tables, the outbox's too, or bring them to this version
     #[command(after_help = "Examples:
   fallah migrate
-  fallah migrate --print > migrations/20261121_fallah.sql")]
+  fallah migrate --print > migrations/20261121_fallah.sql
+
+What is printed begins and commits transactions of its own.")]
     Migrate {
         #[command(flatten)]
         database: Database,
@@ -207,7 +213,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Migrate { print: true, .. } => print(&store::migration_sql()),
         Verb::Migrate { database, print: false } => migrate(&database).await?,
         Verb::TestSource { url, which, manners, json } => {
-            let sources = which.sources.exists().then(|| which.read()).transpose()?;
+            let sources = which.read_if_any()?;
             return trial::run(&Trial { url, manners, sources, json }).await;
         }
         Verb::Extract(arguments) => return Ok(crate::extract::verb::run(&arguments)?),
@@ -254,6 +260,14 @@ async fn connect(
     }
 }
 
+/// For a verb that asks a little and ends. A pool by itself would try for long, and only say that it took too long.
+async fn one_connection(database: &Database) -> Result<PgPool, Error> {
+    let options = database.options()?;
+    terminal::open(&options).await?.close().await?;
+    let db = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+    Ok(db)
+}
+
 async fn migrate(database: &Database) -> anyhow::Result<()> {
     let mut db = terminal::open(&database.options()?).await.map_err(Error::Database)?;
     let before = store::migrate(&mut db).await?;
@@ -273,7 +287,10 @@ async fn once(
     asked_to_stop: impl Future<Output = ()>,
 ) -> anyhow::Result<ExitCode> {
     let mut stop = pin!(asked_to_stop);
-    let Some(crawler) = connect(config, sources, stop.as_mut()).await? else { return Ok(ExitCode::SUCCESS) };
+    let Some(crawler) = connect(config, sources, stop.as_mut()).await? else {
+        eprintln!("fallah: stopped before it began");
+        return Ok(ExitCode::FAILURE);
+    };
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("a sound template"));
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -283,7 +300,8 @@ async fn once(
             loop {
                 let left = crawler.left(LEFT_MAX).await.unwrap_or_default();
                 let left = if left > LEFT_MAX { format!("more than {LEFT_MAX}") } else { left.to_string() };
-                bar.set_message(format!("{}; {left} pages left", sentence(crawler.count())));
+                let done = sentence(crawler.count()).unwrap_or_else(|| "beginning".to_owned());
+                bar.set_message(format!("{done}; {left} pages left"));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         })
@@ -291,30 +309,45 @@ async fn once(
     let done = crawler.once(stop).await;
     shown.abort();
     bar.finish_and_clear();
-    done?;
+    let ended = done?;
+    // Who is asked to stop does not begin to ask Postgres this and that.
+    let (alone, halted, left) = match ended {
+        true => (crawler.left_alone().await?, crawler.halted().await?, crawler.left(LEFT_MAX).await?),
+        false => <_>::default(),
+    };
     if json {
         print_json(crawler.count())?;
     } else {
-        print(&format!("{}\n", sentence(crawler.count())));
+        let nothing = if alone.is_empty() { "nothing was due" } else { "nothing could be asked for" };
+        print(&format!("{}\n", sentence(crawler.count()).unwrap_or_else(|| nothing.to_owned())));
     }
-    let alone = crawler.left_alone().await?;
+    if !ended {
+        eprintln!("fallah: stopped before everything was read");
+    }
     for alone in &alone {
         eprintln!("fallah: {}", left_alone(alone));
     }
-    let halted = crawler.halted().await?;
+    let lists_failed = crawler.count().lists_failed.load(Relaxed);
+    if lists_failed > 0 {
+        eprintln!("fallah: lists could not be read: {lists_failed}; the log says why");
+    }
+    if left > 0 {
+        eprintln!("fallah: pages are left that nobody may ask for now: {left}");
+    }
     for name in &halted {
         eprintln!("fallah: {name} is halted; `fallah sources` says why, `fallah resume {name}` lets it go on");
     }
     // Not everything that was due was asked for: whoever calls this from a script wants to know.
-    Ok(if halted.is_empty() && alone.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let all = ended && halted.is_empty() && alone.is_empty() && lists_failed == 0 && left == 0;
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn left_alone(alone: &store::LeftAlone) -> String {
-    format!("{} is left alone for {} s: {}", alone.host, alone.seconds, alone.why)
+    format!("{} is left alone for {}: {}", alone.host, age(alone.seconds as f64), alone.why)
 }
 
 /// What was done, in one line; what did not happen is not said.
-fn sentence(count: &Count) -> String {
+fn sentence(count: &Count) -> Option<String> {
     let of = |count: &AtomicU64, one: &str, many: &str| match count.load(Relaxed) {
         0 => None,
         1 => Some(format!("1 {one}")),
@@ -333,11 +366,11 @@ fn sentence(count: &Count) -> String {
         of(&count.failed, "failed", "failed"),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "nothing was due".to_owned() } else { parts.join(", ") }
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 async fn sources(database: &Database, json: bool) -> anyhow::Result<()> {
-    let db = PgPool::connect_with(database.options()?).await.map_err(Error::Database)?;
+    let db = one_connection(database).await?;
     let (standing, alone) = (store::standing(&db).await?, store::left_alone(&db).await?);
     if json {
         return Ok(print_json(&serde_json::json!({ "sources": standing, "left_alone": alone }))?);
@@ -365,7 +398,7 @@ async fn sources(database: &Database, json: bool) -> anyhow::Result<()> {
             [source.backfill, source.failing, source.vanished].map(|count| count.to_string());
         let [fetched, changed] = [&source.last_fetch_at, &source.last_change_at]
             .map(|at| at.clone().unwrap_or_else(|| "never".to_owned()));
-        let state = if source.halted_reason.is_some() { "HALTED" } else { "reads" }.to_owned();
+        let state = if source.halted_reason.is_some() { "HALTED" } else { "-" }.to_owned();
         [source.name.clone(), items, pages, ready, backfill, failing, vanished, fetched, changed, state]
     }));
     print(&table(&rows));
@@ -384,7 +417,7 @@ async fn sources(database: &Database, json: bool) -> anyhow::Result<()> {
 }
 
 async fn resume(resume: Resume) -> anyhow::Result<ExitCode> {
-    let db = PgPool::connect_with(resume.database.options()?).await.map_err(Error::Database)?;
+    let db = one_connection(&resume.database).await?;
     let Some(deleted) = store::resume(&db, &resume.name, resume.delete).await? else {
         let name = &resume.name;
         let known = store::standing(&db).await?.iter().any(|source| source.name == *name);
@@ -438,9 +471,9 @@ mod tests {
     #[test]
     fn a_summary_counts_in_words() {
         let count = Count::default();
-        assert_eq!(sentence(&count), "nothing was due");
+        assert_eq!(sentence(&count), None);
         count.lists.store(1, Relaxed);
         count.pages.store(2, Relaxed);
-        assert_eq!(sentence(&count), "1 list, 2 pages");
+        assert_eq!(sentence(&count).as_deref(), Some("1 list, 2 pages"));
     }
 }

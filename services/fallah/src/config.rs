@@ -12,6 +12,9 @@ use crate::fetch::{Fetcher, PAGE_BYTES_MAX, Settings, user_agent};
 use crate::guard::{Guard, Net};
 use crate::sources::Sources;
 
+/// The file that names the sources, if none is said.
+const SOURCES: &str = "sources.toml";
+
 /// Headings of flags in `--help`.
 const CONNECTION: &str = "Connection";
 const MANNERS: &str = "Manners";
@@ -33,6 +36,8 @@ impl Database {
         Ok(options.options([
             ("lock_timeout", "30s"),
             ("statement_timeout", "60s"),
+            // Nor must others wait for a program that was frozen in the middle of a transaction.
+            ("idle_in_transaction_session_timeout", "30s"),
             ("client_min_messages", "warning"),
             // Statistics from when the tables were empty must not talk Postgres into reading all pages for each turn.
             ("enable_seqscan", "off"),
@@ -46,11 +51,17 @@ impl Database {
 #[derive(Debug, Clone, Args)]
 pub struct Which {
     /// The file that names them
-    #[arg(long, env = "FALLAH_SOURCES", default_value = "sources.toml", value_name = "FILE")]
+    #[arg(long, env = "FALLAH_SOURCES", default_value = SOURCES, value_name = "FILE")]
     pub sources: PathBuf,
 }
 
 impl Which {
+    /// The sources, if there is such a file. One that is named and not there is a mistake.
+    pub(crate) fn read_if_any(&self) -> Result<Option<Sources>, Unusable> {
+        let by_default = self.sources.as_os_str() == SOURCES;
+        if by_default && !self.sources.exists() { Ok(None) } else { self.read().map(Some) }
+    }
+
     /// The sources, checked whole.
     pub(crate) fn read(&self) -> Result<Sources, Unusable> {
         if !self.sources.exists() {
@@ -76,7 +87,7 @@ pub struct Manners {
     #[arg(long, env = "FALLAH_CRAWL_DELAY_MAX", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub crawl_delay_max: Duration,
 
-    /// One request may take so long, redirects and all
+    /// One request may take so long (less than 50s)
     #[arg(long, env = "FALLAH_REQUEST_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub request_timeout: Duration,
 
@@ -90,10 +101,17 @@ pub struct Manners {
 }
 
 impl Manners {
+    /// Whom to write to, if that is said.
+    pub(crate) fn contact(&self) -> Option<&str> {
+        self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty())
+    }
+
     /// A client that behaves so.
     pub(crate) fn fetcher(&self) -> Result<Fetcher, Unusable> {
-        let agent =
-            self.contact.as_deref().map_or_else(|| format!("{}/{}", crate::AGENT, crate::VERSION), user_agent);
+        if self.request_timeout.is_zero() {
+            return Err(Unusable("--request-timeout (FALLAH_REQUEST_TIMEOUT) must not be 0".to_owned()));
+        }
+        let agent = self.contact().map_or_else(|| format!("{}/{}", crate::AGENT, crate::VERSION), user_agent);
         let guard = Guard::new(self.allow_net.clone());
         let settings = Settings { total_time_max: self.request_timeout, ..Settings::new(agent, guard) };
         Fetcher::new(&settings).map_err(|error| Unusable(error.to_string()))

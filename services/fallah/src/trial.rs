@@ -1,16 +1,20 @@
 //! `fallah test-source`: one page, and everything that would be made of it.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
-use terminal::{Unusable, print, print_json, printable_lines};
+use terminal::{print, print_json, printable, printable_lines};
 
 use crate::address::{Address, canonical};
 use crate::config::Manners;
 use crate::extract::{self, Rules};
-use crate::fetch::{Accept, Answer, Ask, HOPS_MAX};
+use crate::fetch::{Accept, Answer, Ask, Fetcher, HOPS_MAX, Unusable};
 use crate::robots::{Memory, decide};
 use crate::sources::Sources;
+
+/// Between requests that a redirect leads to.
+const HOP_DELAY: Duration = Duration::from_secs(1);
 
 pub(crate) struct Trial {
     pub(crate) url: String,
@@ -43,24 +47,30 @@ struct Report<'a> {
 
 /// Asks its robots.txt, fetches the page, and shows what would be made of it. Nothing is written.
 pub(crate) async fn run(trial: &Trial) -> anyhow::Result<ExitCode> {
-    let address = Address::parse(&trial.url).map_err(|error| Unusable(format!("{}: {error}", trial.url)))?;
+    let address = Address::parse(&trial.url).map_err(|error| terminal::unusable(error.to_string()))?;
     let source = trial.sources.as_ref().and_then(|sources| sources.of(&address));
     let fetcher = trial.manners.fetcher()?;
     let robots = fetcher.follow(&Ask::new(&address.robots(), Accept::Robots), HOPS_MAX, async |_| Ok(())).await;
     let asked = robots.to_string();
+    let forbidden = matches!(robots, Answer::Unusable(Unusable::Forbidden(_)));
+    let hint = if forbidden { "; --allow-net lets a private net in" } else { "" };
     let policy = decide(robots.into_robots(), &Memory::default(), jiff::Timestamp::now()).policy;
     let verdict = policy.verdict(crate::AGENT, address.path_and_query());
     let rule = verdict.rule.as_ref().map(|rule| format!("line {}: {}", rule.line, rule.text));
     if !verdict.allowed {
-        let why = rule.unwrap_or(asked);
-        eprintln!("fallah: robots.txt forbids it ({why}), so it is not fetched");
+        match rule {
+            Some(rule) => eprintln!("fallah: robots.txt forbids it ({}), so it is not fetched", printable(&rule)),
+            None => eprintln!("fallah: its robots.txt cannot be had ({asked}), so nothing is fetched there{hint}"),
+        }
         return Ok(ExitCode::FAILURE);
     }
     let ask = Ask { body_bytes_max: trial.manners.page_bytes_max, ..Ask::new(&address, Accept::Page) };
-    let (final_url, content_type, bytes) = match fetcher.follow(&ask, HOPS_MAX, async |_| Ok(())).await {
+    let (fetcher_ref, first) = (&fetcher, &address);
+    let may = async |to: Address| if to == *first { Ok(()) } else { may_follow(fetcher_ref, &to).await };
+    let (final_url, content_type, bytes) = match fetcher.follow(&ask, HOPS_MAX, may).await {
         Answer::Body { final_url, content_type, body, .. } => (final_url, content_type, body.into_bytes()?),
         other => {
-            eprintln!("fallah: {address} could not be read: {other}");
+            eprintln!("fallah: {address} could not be read: {}", printable(&other.to_string()));
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -112,12 +122,24 @@ pub(crate) async fn run(trial: &Trial) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a redirect may be followed: as the robots.txt over there says, and no faster than a crawl would.
+async fn may_follow(fetcher: &Fetcher, to: &Address) -> Result<(), String> {
+    tokio::time::sleep(HOP_DELAY).await;
+    let robots = fetcher.follow(&Ask::new(&to.robots(), Accept::Robots), HOPS_MAX, async |_| Ok(())).await;
+    let policy = decide(robots.into_robots(), &Memory::default(), jiff::Timestamp::now()).policy;
+    tokio::time::sleep(HOP_DELAY).await;
+    match policy.verdict(crate::AGENT, to.path_and_query()).allowed {
+        true => Ok(()),
+        false => Err(format!("it leads to {to}, which robots.txt forbids")),
+    }
+}
+
 fn show(report: &Report) {
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     let list = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(", ") };
     let robots = match &report.robots_rule {
         Some(rule) => format!("allowed by {rule}"),
-        None => format!("allowed ({})", report.robots),
+        None => format!("allowed: no rule is about it ({})", report.robots),
     };
     let lines = [
         ("source", report.source.unwrap_or("-").to_owned()),

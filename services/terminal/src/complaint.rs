@@ -68,7 +68,7 @@ fn sentence(command: &Command, error: &clap::Error) -> String {
     for line in lines.take_while(|line| line.starts_with("  ")) {
         let _ = write!(sentence, " {}", line.trim());
     }
-    sentence = without_credentials(&sentence);
+    sentence = in_plain_words(&without_credentials(&sentence));
     if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
         && let Some(variable) = variable_of(command, argument)
     {
@@ -78,6 +78,17 @@ fn sentence(command: &Command, error: &clap::Error) -> String {
         let _ = write!(sentence, "; did you mean '{meant}'?");
     }
     sentence
+}
+
+/// What Rust has to say of numbers, for people who have never seen it.
+fn in_plain_words(sentence: &str) -> String {
+    let words = [
+        ("invalid digit found in string", "a whole number is needed"),
+        ("cannot parse integer from empty string", "a whole number is needed"),
+        ("number would be zero for non-zero type", "it must be at least 1"),
+        ("number too large to fit in target type", "it is too large"),
+    ];
+    words.iter().fold(sentence.to_owned(), |sentence, (theirs, ours)| sentence.replace(theirs, ours))
 }
 
 /// What is alike, of all that there is.
@@ -148,6 +159,10 @@ mod tests {
         assert_eq!(
             complaint(&["tool", "run", "--wait", "soon"]),
             "invalid value 'soon' for '--wait <WAIT>': a duration is a number and a unit, such as 300ms, 2s or 24h (TOOL_WAIT)"
+        );
+        assert_eq!(
+            complaint(&["tool", "run", "--url", "4M"]),
+            "invalid value '4M' for '--url <URL>': a whole number is needed"
         );
         assert_eq!(complaint(&["tool", "rum"]), "unrecognized subcommand 'rum'; did you mean 'run'?");
         assert_eq!(

@@ -24,8 +24,10 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// Lets the log begin.
+/// Lets the log begin. What the driver of Postgres warns of when a connection ends, our own lines say better.
 pub fn trace(filter: &str, format: LogFormat) {
+    let ours = filter == "off" || filter.contains("sqlx");
+    let filter = if ours { filter.to_owned() } else { format!("{filter},sqlx=error") };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)

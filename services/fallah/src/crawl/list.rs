@@ -76,6 +76,7 @@ impl Crawler {
             }
             other => {
                 add(&self.count.failed, 1);
+                add(&self.count.lists_failed, 1);
                 tracing::warn!(list = list.url, answer = %other, "a list could not be read; it is tried again later");
                 failed(self, &list, other.to_string())
             }
@@ -119,6 +120,7 @@ impl Crawler {
             }
             Err(not) => {
                 add(&self.count.failed, 1);
+                add(&self.count.lists_failed, 1);
                 tracing::warn!(list = list.url, why = %not, "a list could not be read; it is tried again later");
                 read = failed(self, list, not.to_string());
             }
@@ -224,7 +226,7 @@ fn later(list: &List, again: Duration) -> Read {
 }
 
 /// It could not be read: ever later, and nothing is forgotten.
-fn failed(crawler: &Crawler, list: &List, note: String) -> Read {
+pub(super) fn failed(crawler: &Crawler, list: &List, note: String) -> Read {
     let failures = list.failures.saturating_add(1);
     let again = BAD_AGAIN.min(crawler.pace.retry_delay_max).max(crawler.back_off(failures));
     Read { failures, note: Some(note), ..later(list, again) }

@@ -71,6 +71,8 @@ pub struct Count {
     pub barren: AtomicU64,
     /// Requests that failed.
     pub failed: AtomicU64,
+    /// Of those, lists.
+    pub lists_failed: AtomicU64,
 }
 
 fn add(to: &AtomicU64, more: u64) {
@@ -94,6 +96,8 @@ pub struct Crawler {
     rules: rules::Cache,
     /// Turns that have not ended, by host, with the page or list that was taken.
     under_way: Mutex<UnderWay>,
+    /// Hosts that are known only from redirects of robots.txt: when the next request may begin.
+    strangers: Mutex<HashMap<String, Instant>>,
     count: Count,
 }
 
@@ -130,7 +134,7 @@ impl Crawler {
             .connect_with(config.database.options()?)
             .await?;
         let fetcher = config.manners.fetcher()?;
-        if config.manners.contact.is_none() {
+        if config.manners.contact().is_none() {
             tracing::warn!(
                 "no contact is set (FALLAH_CONTACT), so a site's owner cannot write to you and may shut you out"
             );
@@ -151,6 +155,7 @@ impl Crawler {
                 }
             }
         }
+        store::let_in(&db).await?;
         let life = Run::begin(&db).await?;
         Ok(Arc::new(Self {
             db,
@@ -165,6 +170,7 @@ impl Crawler {
             list_places: Places::new(places::LISTS_AT_ONCE),
             rules: rules::Cache::default(),
             under_way: Mutex::default(),
+            strangers: Mutex::default(),
             count: Count::default(),
         }))
     }
@@ -195,24 +201,26 @@ impl Crawler {
 
     /// Crawls until told to stop; then lets what is under way come to its end, for a while.
     pub async fn run(self: &Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        self.crawl(stop, false).await
+        tracing::info!(version = crate::VERSION, sources = self.sources.iter().count(), "reading");
+        self.crawl(stop, false).await.map(drop)
     }
 
-    /// Reads each list once and fetches whatever is due, until nothing is left to do.
-    pub async fn once(self: &Arc<Self>, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    /// Reads each list once and fetches whatever is due, until nothing is left to do; false: it was told to stop before.
+    pub async fn once(self: &Arc<Self>, stop: impl Future<Output = ()>) -> Result<bool, Error> {
         self.crawl(stop, true).await
     }
 
-    async fn crawl(self: &Arc<Self>, stop: impl Future<Output = ()>, once: bool) -> Result<(), Error> {
+    /// Whether it came to its end by itself.
+    async fn crawl(self: &Arc<Self>, stop: impl Future<Output = ()>, once: bool) -> Result<bool, Error> {
         let mut turns = JoinSet::new();
         // Whatever is asked of Postgres, the wish to stop is heard.
         tokio::select! {
             biased;
             () = stop => {}
-            done = self.work(&mut turns, once) => return done,
+            done = self.work(&mut turns, once) => return done.map(|()| true),
         }
         self.drain(turns).await;
-        Ok(())
+        Ok(false)
     }
 
     async fn work(self: &Arc<Self>, turns: &mut JoinSet<Result<(), Error>>, once: bool) -> Result<(), Error> {
@@ -301,7 +309,10 @@ impl Crawler {
             return Ok(Some(if some { NEXT_LOOK } else { LOOK_INTERVAL }));
         }
         let next = store::still(&self.db, active).await?;
-        let nothing_soon = next.is_none_or(|next| next > ONCE_WAIT_MAX);
+        // A host's own delay may be longer than anybody's wish to be left alone.
+        let delays = self.sources.iter().map(|source| source.delay).chain([ONCE_WAIT_MAX, self.crawl_delay_max]);
+        let wait_max = delays.max().unwrap_or(ONCE_WAIT_MAX);
+        let nothing_soon = next.is_none_or(|next| next > wait_max);
         if once && nothing_soon && turns.is_empty() {
             // Somebody may have died with what this crawl is about.
             return Ok((store::bury(&self.db).await? > 0).then_some(NEXT_LOOK));

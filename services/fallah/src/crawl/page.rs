@@ -134,7 +134,8 @@ impl Crawler {
         let missing = page.missing.saturating_add(1);
         let left =
             self.pace.missing_for.saturating_sub(Duration::from_secs_f64(page.missing_for_s.unwrap_or(0.0).max(0.0)));
-        let outcome = format!("not found (404), {missing} times");
+        let times = if missing == 1 { "once".to_owned() } else { format!("{missing} times") };
+        let outcome = format!("not found (404), {times}");
         if missing >= MISSING_TIMES && left.is_zero() {
             let vanished = Some(Vanished::NotFound);
             return After { missing, vanished, ..After::new(outcome, old(self.pace.recheck_max)) };

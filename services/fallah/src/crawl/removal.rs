@@ -10,8 +10,11 @@ use crate::store::{self, Tally, Waiting};
 const WINDOW: Duration = Duration::from_secs(86_400);
 /// Fewer than these are never too many.
 const VANISHED_MIN: i64 = 3;
-/// So many looks at known pages tell that a site is breaking, long before half of a day's pages have vanished.
+/// So many looks at known pages, however long they took, tell that a site is breaking, long before half of a day's pages
+/// have vanished.
 const LAST_LOOKS: i64 = 20;
+/// Fewer of those are never too many.
+const LAST_VANISHED_MIN: i64 = 5;
 /// So many articles may move to one address. More, and it is no move but a site that sends everybody there.
 pub(crate) const MOVES_TO_ONE_MAX: i64 = 3;
 /// Deleted in one go.
@@ -22,7 +25,7 @@ impl Crawler {
     /// than empty: nothing is deleted, and the source halts until a person has looked. Returns whether there may be more.
     pub(super) async fn sweep(&self) -> Result<bool, Error> {
         let mut more = false;
-        for tally in store::tallies(&self.db, WINDOW, LAST_LOOKS).await? {
+        for tally in store::tallies(&self.db, WINDOW, LAST_LOOKS, MOVES_TO_ONE_MAX).await? {
             let source = &tally.source_name;
             if let Some(reason) = too_many(&tally) {
                 store::halt(&self.db, source, &reason).await?;
@@ -60,6 +63,6 @@ fn too_many(tally: &Tally) -> Option<String> {
         return Some(format!("{vanished} of {checked} pages have vanished"));
     }
     // A site that breaks while it is read: what was seen before it broke says nothing of it as it is now.
-    (last_vanished * 2 > LAST_LOOKS)
+    (last_vanished >= LAST_VANISHED_MIN && last_vanished * 2 >= last_checked)
         .then(|| format!("{last_vanished} of the last {last_checked} pages that were looked at again have vanished"))
 }

@@ -153,6 +153,15 @@ impl Crawler {
         if origin == host.origin {
             return Ok(delay.saturating_sub(began.elapsed()));
         }
-        Ok(store::reserve(&self.db, origin, delay).await?.unwrap_or_default())
+        if let Some(wait) = store::reserve(&self.db, origin, delay).await? {
+            return Ok(wait);
+        }
+        let mut strangers = self.strangers.lock().expect("nobody panics with it in hand");
+        let now = Instant::now();
+        strangers.retain(|_, next| *next > now);
+        let next = strangers.entry(origin.to_owned()).or_insert(now);
+        let wait = next.saturating_duration_since(now);
+        *next += delay;
+        Ok(wait)
     }
 }

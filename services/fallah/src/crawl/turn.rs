@@ -12,6 +12,8 @@ use crate::store::{self, Ended, Host, Shut};
 
 /// Pages that robots.txt forbids are passed over, so many in one turn.
 const PASS_OVER_MAX: usize = 100;
+/// What the guard forbids it forbids until the settings change, or a name's address. A program that starts asks anew.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(3600);
 /// After so many failures in a row a host is left alone for a while.
 const FAILURES_MAX: i32 = 5;
 
@@ -68,8 +70,13 @@ impl Crawler {
         let Some(list) = store::take_list(&self.db, &host.origin, self.run, LEASE, active).await? else {
             return Ok(false);
         };
-        self.note(host, Some(Taken::List(list.lease())));
-        self.read_list(host, rules, list).await?;
+        let (lease, bad) =
+            (list.lease(), super::list::failed(self, &list, "it could not be written down".to_owned()));
+        self.note(host, Some(Taken::List(lease.clone())));
+        if let Err(error) = self.read_list(host, rules, list).await {
+            store::end_list(&self.db, &lease, &bad).await?;
+            return Err(error);
+        }
         Ok(true)
     }
 
@@ -111,20 +118,28 @@ impl Crawler {
         began: Instant,
         mood: Mood,
     ) -> Result<(), Error> {
-        let failures = if mood == Mood::Fine { 0 } else { host.failures.saturating_add(1) };
+        let failures = match mood {
+            Mood::Fine => 0,
+            Mood::Forbidden => host.failures,
+            Mood::Failing | Mood::Busy(_) => host.failures.saturating_add(1),
+        };
         let left_alone = |time: Duration, why| Shut { time: time.min(self.pace.retry_delay_max), why };
         let shut = match mood {
             Mood::Fine => None,
             Mood::Busy(asked) => {
-                Some(left_alone(asked.unwrap_or_else(|| self.back_off(failures)), "it asked us to wait"))
+                // Who asks again and again for no wait at all gets one.
+                let own =
+                    if failures < FAILURES_MAX { Duration::ZERO } else { self.back_off(failures - FAILURES_MAX + 1) };
+                Some(left_alone(
+                    asked.map_or_else(|| self.back_off(failures), |asked| asked.max(own)),
+                    "it asked us to wait",
+                ))
             }
             Mood::Failing if failures < FAILURES_MAX => None,
             Mood::Failing => {
                 Some(left_alone(self.back_off(failures - FAILURES_MAX + 1), "it failed again and again"))
             }
-            Mood::Forbidden => {
-                Some(left_alone(self.back_off(failures), "it is not where we may ask (see --allow-net)"))
-            }
+            Mood::Forbidden => Some(left_alone(FORBIDDEN_FOR, store::FORBIDDEN)),
         };
         if let Some(Shut { time, why }) = shut {
             tracing::warn!(

@@ -184,10 +184,12 @@ fn moved(from: &Address, response: &Response, status: u16) -> Answer {
 /// Seconds, or a date of HTTP.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = text(headers, header::RETRY_AFTER)?;
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // What is too long for a number is as long as can be.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))));
     }
-    let wait = http_date(&value)?.duration_since(Timestamp::now());
+    let wait = http_date(value)?.duration_since(Timestamp::now());
     Some(Duration::try_from(wait).unwrap_or(Duration::ZERO))
 }
 

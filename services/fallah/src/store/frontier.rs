@@ -97,11 +97,15 @@ pub(crate) async fn take(
     sqlx::query_as(
         "update fallah.page
             set ready = false, lease = lease + 1, leased_by = $4, due_at = clock_timestamp() + $2 * interval '1 microsecond'
-          where url = (select url from fallah.page
-                        where origin = $1 and ready and source_name || '' = any($3)
-                        order by rank desc, newest_at desc
-                        limit 1
-                          for no key update skip locked)
+          where ready
+            and url = (select first.url
+                         from unnest($3::text[]) source(name)
+                        cross join lateral (select url, rank, newest_at from fallah.page
+                                             where origin = $1 and source_name = source.name and ready
+                                             order by rank desc, newest_at desc
+                                             limit 1) first
+                        order by first.rank desc, first.newest_at desc
+                        limit 1)
          returning url, source_name, lease, etag, last_modified, settings, failures, missing, lastmod_asked, rank, hops, source_url,
                    extract(epoch from clock_timestamp() - missing_since)::float8 as missing_for_s,
                    extract(epoch from clock_timestamp() - newest_at)::float8 as age_s,

@@ -43,8 +43,7 @@ pub(crate) struct Slots {
 
 /// Turns at hosts that may be asked now and have something to be asked for, those of sources with few hosts first.
 ///
-/// Locked rows are skipped, so two programs never get a turn at the same host. `source_name || ''` keeps Postgres from
-/// looking for a ready page among all pages of a source.
+/// Locked rows are skipped, so two programs never get a turn at the same host.
 pub(crate) async fn slots(db: &PgPool, slots: Slots, active: &[String]) -> sqlx::Result<Vec<Host>> {
     sqlx::query_as(
         "with waiting as (
@@ -58,7 +57,7 @@ pub(crate) async fn slots(db: &PgPool, slots: Slots, active: &[String]) -> sqlx:
                 and (h.busy_until is null or h.busy_until < statement_timestamp())
                 and (h.open_until is null or h.open_until <= statement_timestamp())
                 and (exists (select from fallah.page p
-                              where p.origin = h.origin and p.ready and p.source_name || '' = any($3))
+                              where p.origin = h.origin and p.ready and p.source_name = any($3))
                      or exists (select from fallah.list l
                               where l.origin = h.origin and l.ready and l.source_name = any($3)))
          ), free as (
@@ -112,7 +111,7 @@ pub(crate) async fn still(db: &PgPool, active: &[String]) -> sqlx::Result<Option
         "select min(extract(epoch from greatest(h.next_at, h.busy_until, h.open_until, statement_timestamp())
                             - statement_timestamp()))::float8
            from fallah.host h
-          where exists (select from fallah.page p where p.origin = h.origin and p.ready and p.source_name || '' = any($1))
+          where exists (select from fallah.page p where p.origin = h.origin and p.ready and p.source_name = any($1))
              or exists (select from fallah.list l where l.origin = h.origin and l.ready and l.source_name = any($1))",
     )
     .bind(active)
@@ -218,6 +217,18 @@ pub(crate) async fn shut(db: &PgPool, host: &Host) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// Why a host is left alone that the guard does not let us ask.
+pub(crate) const FORBIDDEN: &str = "it is not where we may ask (see --allow-net)";
+
+/// What the guard of an earlier program forbade, under other settings perhaps, is asked anew.
+pub(crate) async fn let_in(db: &PgPool) -> sqlx::Result<()> {
+    sqlx::query("update fallah.host set open_until = null, open_why = null where open_why = $1")
+        .bind(FORBIDDEN)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// A host that is left alone, for how many seconds yet, and why.
 #[derive(Debug, Serialize, sqlx::FromRow)]
 pub(crate) struct LeftAlone {
@@ -226,15 +237,15 @@ pub(crate) struct LeftAlone {
     pub(crate) why: String,
 }
 
-/// Hosts that are left alone, though there is something to ask them for.
+/// Hosts that are left alone, though there is something to ask them for, now or later.
 pub(crate) async fn left_alone(db: &PgPool) -> sqlx::Result<Vec<LeftAlone>> {
     sqlx::query_as(
         "select origin as host, extract(epoch from open_until - statement_timestamp())::bigint as seconds,
                 coalesce(open_why, 'it failed') as why
            from fallah.host h
           where open_until > statement_timestamp()
-            and (exists (select from fallah.page p where p.origin = h.origin and p.ready)
-                 or exists (select from fallah.list l where l.origin = h.origin and l.ready))
+            and (exists (select from fallah.page p where p.origin = h.origin and p.due_at is not null)
+                 or exists (select from fallah.list l where l.origin = h.origin and l.due_at < 'infinity'))
           order by origin",
     )
     .fetch_all(db)

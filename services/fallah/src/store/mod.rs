@@ -13,8 +13,8 @@ pub(crate) use frontier::{
     After, Found, Lease, Next, Page, Rank, Validators, Vanished, add, end, give_back, is_barren, take, wake,
 };
 pub(crate) use hosts::{
-    Ended, Holds, Host, LeftAlone, Shut, Slots, give_back_slot, left_alone, reserve, robots, shut, slots, still,
-    store_robots, yield_slot,
+    Ended, FORBIDDEN, Holds, Host, LeftAlone, Shut, Slots, give_back_slot, left_alone, let_in, reserve, robots, shut,
+    slots, still, store_robots, yield_slot,
 };
 pub(crate) use items::{Seen, Wrote, is_item, write};
 pub(crate) use lists::{

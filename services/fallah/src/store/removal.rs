@@ -19,33 +19,47 @@ pub(crate) struct Tally {
     pub(crate) last_vanished: i64,
 }
 
-/// Sources with vanished pages whose items are still there.
-pub(crate) async fn tallies(db: &PgPool, window: Duration, last: i64) -> sqlx::Result<Vec<Tally>> {
+/// Sources with vanished pages whose items are still there. Moves that are not believed (see `waiting`) delete nothing, so
+/// they are no reason to stop either.
+pub(crate) async fn tallies(db: &PgPool, window: Duration, last: i64, moves_max: i64) -> sqlx::Result<Vec<Tally>> {
     sqlx::query_as(
-        "select s.name as source_name, looks.*
-           from fallah.source s
+        "with crowded as (
+             select moved_to from fallah.page where moved_to is not null
+              group by moved_to having count(distinct source_url) > $3
+         ), waiting as (
+             select p.source_name, p.fetched_at
+               from fallah.page p join fallah.item i using (source_url)
+              where p.vanished_at is not null and i.deleted_reason is null
+                and (p.moved_to is null or p.moved_to not in (select moved_to from crowded))
+         )
+         select s.name as source_name, looks.*, last_looks.*
+           from (select distinct source_name as name from waiting) s
+           join fallah.source on source.name = s.name and source.halted_at is null
           cross join lateral (
-                select count(*) as checked,
-                       count(*) filter (where gone) as vanished,
-                       count(*) filter (where known and nth <= $2) as last_checked,
-                       count(*) filter (where known and nth <= $2 and gone) as last_vanished
-                  from (select gone, known, row_number() over (partition by known order by fetched_at desc) as nth
-                          from (select p.fetched_at, p.vanished_at is not null as gone, p.lease > 1 as known
-                                  from fallah.page p
-                                 where p.source_name = s.name and p.source_url is not null
-                                   and p.fetched_at > statement_timestamp() - $1 * interval '1 microsecond'
-                                 union all
-                                select p.fetched_at, true, true
-                                  from fallah.page p join fallah.item i using (source_url)
-                                 where p.source_name = s.name and p.vanished_at is not null and i.deleted_reason is null
-                                   and p.fetched_at <= statement_timestamp() - $1 * interval '1 microsecond') look) look
+                select count(*) as checked, count(*) filter (where gone) as vanished
+                  from (select p.vanished_at is not null as gone
+                          from fallah.page p
+                         where p.source_name = s.name and p.source_url is not null
+                           and p.fetched_at > statement_timestamp() - $1 * interval '1 microsecond'
+                           and (p.moved_to is null or p.moved_to not in (select moved_to from crowded))
+                         union all
+                        select true from waiting w
+                         where w.source_name = s.name
+                           and w.fetched_at <= statement_timestamp() - $1 * interval '1 microsecond') look
                 ) looks
-          where s.halted_at is null
-            and exists (select from fallah.page p join fallah.item i using (source_url)
-                         where p.source_name = s.name and p.vanished_at is not null and i.deleted_reason is null)",
+          cross join lateral (
+                select count(*) as last_checked, count(*) filter (where gone) as last_vanished
+                  from (select p.vanished_at is not null as gone
+                          from fallah.page p
+                         where p.source_name = s.name and p.source_url is not null and p.lease > 1
+                           and (p.moved_to is null or p.moved_to not in (select moved_to from crowded))
+                         order by p.fetched_at desc
+                         limit $2) look
+                ) last_looks",
     )
     .bind(us(window))
     .bind(last)
+    .bind(moves_max)
     .fetch_all(db)
     .await
 }

@@ -17,7 +17,12 @@ pub struct Before {
 
 /// The SQL of fresh tables.
 pub(crate) fn migration_sql() -> String {
-    format!("{}\n{SCHEMA}\ncomment on schema fallah is '{VERSION}';\n", outbox::migration_sql("public"))
+    format!("{}\nbegin;\n{SCHEMA}\n{}\ncommit;\n", outbox::migration_sql("public"), marked())
+}
+
+/// The tables' version stands beside them.
+fn marked() -> String {
+    format!("comment on schema fallah is '{VERSION}';")
 }
 
 /// Makes the outbox's tables and Fallah's, or brings them to this version. Many may try at once.
@@ -38,7 +43,7 @@ pub async fn migrate(db: &mut PgConnection) -> Result<Before, crate::Error> {
         return Ok(Before { outbox, fallah: version });
     }
     sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
-    sqlx::raw_sql("comment on schema fallah is '1'").execute(&mut *tx).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(marked())).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(Before { outbox, fallah: 0 })
 }
