@@ -8,7 +8,7 @@ create schema hasad;
 -- What lies in the store, under the BLAKE3 of its bytes.
 create table hasad.object (
     hash        text collate "C" primary key check (hash ~ '^[0-9a-f]{64}$'),
-    bytes       bigint not null check (bytes > 0),
+    bytes       bigint not null check (bytes >= 0),
     stored_at   timestamptz not null default clock_timestamp(),
     marked_at   timestamptz,                        -- nobody named it then; swept after the grace
     swept_at    timestamptz,                        -- a sweep began then to delete it

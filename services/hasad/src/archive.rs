@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use outbox::{BatchHandler, Entry, Failure, Settled, inbox};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -144,11 +144,13 @@ pub(crate) async fn write(db: &mut PgConnection, objects: &Objects, told: &[&Tol
         if sweeping > 0 {
             return Err(Error::Sweeping(sweeping));
         }
-        let puts = stream::iter(contents).map(|(hash, bytes)| objects.put(hash, bytes));
-        let puts: Vec<Put> = puts.buffer_unordered(objects.at_once).try_collect().await?;
+        // Boxed: the compiler cannot see that futures of borrowed names may go to another thread.
+        let puts: Vec<_> = contents.into_iter().map(|(hash, bytes)| objects.put(hash, bytes).boxed()).collect();
+        let puts: Vec<Put> = stream::iter(puts).buffer_unordered(objects.at_once).try_collect().await?;
         let of = |what: Put| puts.iter().filter(|put| **put == what).count() as u64;
         (wrote.objects, wrote.rewritten) = (of(Put::New), of(Put::Rewritten));
-        wrote.saved = told.iter().filter(|told| told.object.is_some()).count() as u64 - wrote.objects - wrote.rewritten;
+        wrote.saved =
+            told.iter().filter(|told| told.object.is_some()).count() as u64 - wrote.objects - wrote.rewritten;
         if wrote.rewritten > 0 {
             tracing::warn!(objects = wrote.rewritten, "objects of a wrong size were written anew");
         }

@@ -5,9 +5,14 @@ use outbox::Failure;
 /// Why Hasad cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting or a file is wrong: the sentence says which, and how.
-    #[error("{0}")]
-    Unusable(String),
+    /// The tables were made by a newer program.
+    #[error("the tables are of version {is}, and this program knows {known}: use a newer one")]
+    NewerTables {
+        /// The tables'.
+        is: i32,
+        /// Ours.
+        known: i32,
+    },
     /// Postgres did not do what it was asked.
     #[error("Postgres")]
     Database(#[from] sqlx::Error),
@@ -67,7 +72,7 @@ impl Error {
 
     /// Whether the tables are missing.
     pub(crate) fn no_tables(&self) -> bool {
-        let Self::Database(error) | Self::Inbox(outbox::Error::Database(error)) = self else { return false };
+        let (Self::Database(error) | Self::Inbox(outbox::Error::Database(error))) = self else { return false };
         code(error).is_some_and(|code| ["42P01", "3F000"].contains(&code.as_str()))
     }
 }

@@ -8,13 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 /// Names of this version of the layout begin so.
 const PREFIX: &str = "v2";
+
+/// What a check sets aside lies here.
+const ASIDE: &str = "aside";
 
 /// Where objects lie.
 #[derive(Debug, Clone)]
@@ -132,11 +135,40 @@ impl Objects {
         }
     }
 
+    /// Sets an object aside, so that it can be written anew and a person can still look at it: in a folder beside the others.
+    pub(crate) async fn set_aside(&self, hash: &str) -> Result<(), Error> {
+        let aside: Path = self.root.parts().chain([ASIDE, hash].map(Into::into)).collect();
+        match self.store.copy(&self.name(hash), &aside).await {
+            Ok(()) => self.delete(hash).await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The objects of one shard: those whose hash begins with these two digits, by their hash.
+    pub(crate) async fn list_shard(&self, shard: &str) -> Result<Vec<Listed>, Error> {
+        let below = self.root.parts().chain([PREFIX, shard].map(Into::into)).collect();
+        self.list_below(&below).try_collect().await
+    }
+
+    /// Everything below our prefix that is in no shard.
+    pub(crate) async fn strangers(&self) -> Result<Vec<String>, Error> {
+        let below: Path = self.root.parts().chain([PREFIX.into()]).collect();
+        let found = self.store.list_with_delimiter(Some(&below)).await?;
+        let is_shard = |path: &Path| path.filename().is_some_and(|name| shards().any(|shard| shard == name));
+        let folders = found.common_prefixes.into_iter().filter(|path| !is_shard(path));
+        let files = found.objects.into_iter().map(|meta| meta.location);
+        Ok(folders.chain(files).map(|path| path.to_string()).collect())
+    }
+
     /// Everything that lies below our prefix.
     pub fn list(&self) -> BoxStream<'static, Result<Listed, Error>> {
-        let below: Path = self.root.parts().chain([PREFIX.into()]).collect();
+        self.list_below(&self.root.parts().chain([PREFIX.into()]).collect())
+    }
+
+    fn list_below(&self, below: &Path) -> BoxStream<'static, Result<Listed, Error>> {
         let this = self.clone();
-        let listed = self.store.list(Some(&below)).map(move |found| {
+        let listed = self.store.list(Some(below)).map(move |found| {
             let meta = found?;
             let hash = meta.location.filename().filter(|name| is_hash(name)).map(str::to_owned);
             let hash = hash.filter(|hash| this.name(hash) == meta.location);
@@ -155,6 +187,11 @@ impl Objects {
     pub async fn try_it(&self) -> Result<(), Error> {
         self.bytes(&"0".repeat(64)).await.map(drop)
     }
+}
+
+/// The first two digits of hashes, in their order.
+pub(crate) fn shards() -> impl Iterator<Item = String> {
+    (0..=255).map(|first: u8| format!("{first:02x}"))
 }
 
 /// Whether a word looks like a hash of ours.

@@ -119,9 +119,9 @@ fn told(
         .fetched_at
         .parse()
         .map_err(|_| format!("fetched_at is not a time as RFC 3339 has it: {:?}", origin.fetched_at))?;
-    let object = article.as_ref().map(|article| {
-        canonical(&serde_json::to_value(article).expect("strings and lists are JSON")).into_bytes()
-    });
+    let object = article
+        .as_ref()
+        .map(|article| canonical(&serde_json::to_value(article).expect("strings and lists are JSON")).into_bytes());
     // The same sentence as from `ArticleUpserted::check`, which would compute all of it once more.
     if let Some(is) = object.as_deref().map(hash)
         && is != origin.content_hash
@@ -166,7 +166,8 @@ mod tests {
     use serde_json::json;
 
     fn payload() -> Value {
-        let article = Article { title: "One\u{0}\nheadline".to_owned(), body: "text".to_owned(), ..Article::default() };
+        let article =
+            Article { title: "One\u{0}\nheadline".to_owned(), body: "text".to_owned(), ..Article::default() };
         let mut payload = json!({
             "source_url": "https://example.org/a", "source_name": "daily", "version": 3,
             "content_hash": article.content_hash(), "raw_hash": "", "discovered_at": "2026-01-01T00:00:00Z",
@@ -209,7 +210,10 @@ mod tests {
         assert!(refused(|event| event["source_url"] = json!("https://a/\u{0}")).contains("control characters"));
         let long = format!("https://a/{}", "x".repeat(URL_BYTES_MAX));
         assert!(refused(|event| event["source_url"] = json!(long)).contains("at most 2000"));
-        assert!(refused(|event| _ = event.as_object_mut().and_then(|event| event.remove("source_url"))).contains("source_url"));
+        assert!(
+            refused(|event| _ = event.as_object_mut().and_then(|event| event.remove("source_url")))
+                .contains("source_url")
+        );
         assert!(refused(|event| event["content_hash"] = json!("0".repeat(64))).contains("content_hash says"));
         assert!(refused(|event| event["article"]["body"] = json!("other")).contains("content_hash says"));
         assert!(refused(|event| event["version"] = json!(0)).contains("version is 0"));

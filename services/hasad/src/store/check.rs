@@ -39,7 +39,21 @@ pub(crate) async fn objects_after(
 
 /// Whether a version names an object now.
 pub(crate) async fn is_named(db: &PgPool, hash: &str) -> sqlx::Result<bool> {
-    sqlx::query_scalar("select exists (select from hasad.version where object_hash = $1)").bind(hash).fetch_one(db).await
+    sqlx::query_scalar("select exists (select from hasad.version where object_hash = $1)")
+        .bind(hash)
+        .fetch_one(db)
+        .await
+}
+
+/// The size that an object has as its row says, if it has one.
+pub(crate) async fn size_of(db: &PgPool, hash: &str) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("select bytes from hasad.object where hash = $1").bind(hash).fetch_optional(db).await
+}
+
+/// Locks an object against writers and sweepers.
+pub(crate) async fn lock_object(db: &mut PgConnection, hash: &str) -> sqlx::Result<()> {
+    sqlx::query("select from hasad.object where hash = $1 for update").bind(hash).execute(db).await?;
+    Ok(())
 }
 
 /// So many objects, chosen by chance.

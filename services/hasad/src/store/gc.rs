@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgExecutor, PgPool, Postgres, Transaction};
 
 use super::us;
 use crate::store::objects::SWEEP_MAX;
@@ -21,11 +21,11 @@ pub(crate) async fn leader(db: &mut PgConnection) -> sqlx::Result<bool> {
 
 /// Objects in the store that have no row get one, with a mark. A writer whose transaction is about to name one of them is
 /// waited for. Returns those that are new.
-pub(crate) async fn adopt(db: &PgPool, hashes: &[String], bytes: &[i64]) -> sqlx::Result<Vec<Marked>> {
+pub(crate) async fn adopt(db: impl PgExecutor<'_>, hashes: &[String], bytes: &[i64]) -> sqlx::Result<Vec<Marked>> {
     sqlx::query_as(
         "insert into hasad.object (hash, bytes, marked_at)
          select n.hash, n.bytes, clock_timestamp() from unnest($1::text[], $2::bigint[]) as n (hash, bytes)
-          where n.bytes > 0 and not exists (select from hasad.object o where o.hash = n.hash)
+          where not exists (select from hasad.object o where o.hash = n.hash)
           order by n.hash collate \"C\"
          on conflict do nothing
          returning hash, bytes",
@@ -60,6 +60,27 @@ pub(crate) async fn marked(db: &PgPool, grace: Duration) -> sqlx::Result<(i64, i
     .await
 }
 
+/// How many objects would be marked now.
+pub(crate) async fn unmarked(db: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from hasad.object o
+          where o.marked_at is null and not exists (select from hasad.version v where v.object_hash = o.hash)",
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// How many of these hashes have no row.
+pub(crate) async fn without_row(db: &PgPool, hashes: &[String]) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from unnest($1::text[]) as n (hash)
+          where not exists (select from hasad.object o where o.hash = n.hash)",
+    )
+    .bind(hashes)
+    .fetch_one(db)
+    .await
+}
+
 /// Takes some marked objects whose grace is over: says, before the first request to the store, that a sweep is on its way. Of
 /// certain ones only, if hashes are given.
 pub(crate) async fn claim(
@@ -88,10 +109,7 @@ pub(crate) async fn claim(
 }
 
 /// Locks claimed rows against all who would name them; those that somebody has taken back meanwhile are left out.
-pub(crate) async fn lock_claimed(
-    tx: &mut Transaction<'_, Postgres>,
-    hashes: &[String],
-) -> sqlx::Result<Vec<String>> {
+pub(crate) async fn lock_claimed(tx: &mut Transaction<'_, Postgres>, hashes: &[String]) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar(
         "select hash from hasad.object where hash = any ($1) and swept_at > clock_timestamp() - $2::interval / 2
           order by hash collate \"C\" for update",

@@ -11,13 +11,13 @@ mod schema;
 mod versions;
 
 pub(crate) use check::{
-    Gap, OfObject, broken_currents, gaps, has_index, is_named, mend_currents, mend_index, mend_size, object_count,
-    objects_after, some_objects,
+    OfObject, broken_currents, gaps, has_index, is_named, lock_object, mend_currents, mend_index, mend_size,
+    object_count, objects_after, size_of, some_objects,
 };
-pub(crate) use gc::{Marked, adopt, claim, delete_rows, leader, lock_claimed, mark, marked, unclaim};
+pub(crate) use gc::{adopt, claim, delete_rows, leader, lock_claimed, mark, marked, unclaim, unmarked, without_row};
 pub(crate) use import::{Progress, progress, save_progress};
 pub(crate) use objects::refer;
-pub(crate) use purge::{Erased, erase, is_purged, lift, referrers, waive_grace};
+pub(crate) use purge::{erase, is_purged, lift, referrers, waive_grace};
 pub(crate) use read::{Version, at, export_after, history, one, size};
 pub(crate) use runs::note_run;
 pub use schema::migrate;

@@ -14,7 +14,7 @@ pub(crate) async fn refer(db: &mut PgConnection, hashes: &[&str], bytes: &[i64])
         "with ours as (
              insert into hasad.object as o (hash, bytes)
              select n.hash, n.bytes from unnest($1::text[], $2::bigint[]) as n (hash, bytes) order by n.hash collate \"C\"
-             on conflict (hash) do update set marked_at = null, swept_at = null
+             on conflict (hash) do update set bytes = excluded.bytes, marked_at = null, swept_at = null
               where o.swept_at is null or o.swept_at < clock_timestamp() - $3::interval
              returning 1)
          select count(*) from ours",

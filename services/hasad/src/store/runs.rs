@@ -10,14 +10,12 @@ pub(crate) async fn note_run(
     found: i64,
     report: &str,
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "insert into hasad.run (verb, began_at, found, report) values ($1, $2::timestamptz, $3, $4::json)",
-    )
-    .bind(verb)
-    .bind(began.to_string())
-    .bind(found)
-    .bind(report)
-    .execute(db)
-    .await?;
+    sqlx::query("insert into hasad.run (verb, began_at, found, report) values ($1, $2::timestamptz, $3, $4::json)")
+        .bind(verb)
+        .bind(began.to_string())
+        .bind(found)
+        .bind(report)
+        .execute(db)
+        .await?;
     Ok(())
 }

@@ -17,9 +17,7 @@ pub async fn migrate(db: &mut PgConnection) -> Result<(), Error> {
         let version: i32 =
             sqlx::query_scalar("select obj_description(to_regnamespace('hasad'))::int").fetch_one(&mut *tx).await?;
         if version > VERSION {
-            return Err(Error::Unusable(format!(
-                "the tables are of version {version}, and this program knows {VERSION}: use a newer one"
-            )));
+            return Err(Error::NewerTables { is: version, known: VERSION });
         }
     } else {
         sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;

@@ -8,12 +8,11 @@ use crate::Told;
 
 /// Which of these pages are purged.
 pub(crate) async fn purged(db: &mut PgConnection, urls: &[&str]) -> sqlx::Result<HashSet<String>> {
-    let urls: Vec<String> = sqlx::query_scalar(
-        "select source_url from hasad.page where source_url = any ($1) and purged_at is not null",
-    )
-    .bind(urls)
-    .fetch_all(db)
-    .await?;
+    let urls: Vec<String> =
+        sqlx::query_scalar("select source_url from hasad.page where source_url = any ($1) and purged_at is not null")
+            .bind(urls)
+            .fetch_all(db)
+            .await?;
     Ok(urls.into_iter().collect())
 }
 
