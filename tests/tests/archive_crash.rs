@@ -25,17 +25,18 @@ async fn crash_at_every_turn(store: Store, behind: Behind, side: Side) {
     for turn in 1.. {
         // New content, content of another page, content from before, and a deletion.
         version += 2;
-        let fresh = story("a", version, &format!("edition {version}"));
-        let events = [
-            fresh.event(),
+        let mut events = vec![
+            story("a", version, &format!("edition {version}")).event(),
             story("a", version + 1, &format!("edition {}", version.saturating_sub(2))).event(),
             story(&format!("copy-{version}"), 1, &format!("edition {version}")).event(),
             if version % 4 == 0 { story("b", version, "b").gone() } else { story("b", version, "b").event() },
         ];
+        events.extend((0..8).map(|nth| story(&format!("c{nth}"), version, &format!("c {nth} {version}")).event()));
         cellar.tell(&events).await;
         let before = wire.turns();
         let halt = wire.halt_at(turn, side);
-        let mut archive = cellar.run_over(&[], postgres, s3);
+        // One request after the other, so that each is a turn.
+        let mut archive = cellar.run_over(&["--requests-max", "1"], postgres, s3);
         let done = tokio::select! {
             () = halt.reached() => false,
             () = cellar.until_settled() => true,
@@ -51,9 +52,9 @@ async fn crash_at_every_turn(store: Store, behind: Behind, side: Side) {
         .await;
         cellar.assert_nothing_is_missing().await;
         orphans += cellar.objects().difference(&cellar.named().await).count();
-        if done {
-            assert!(wire.turns() - before < turn, "nothing halted there");
-            assert!(turn > 3, "the archive takes more than {turn} turns");
+        // A farewell is a turn without a reply, so nothing halts there.
+        if done && wire.turns() - before < turn {
+            assert!(turn > 10, "the archive takes more than {turn} turns");
             println!("{} turns, {orphans} orphans on the way", turn - 1);
             break;
         }
@@ -164,9 +165,11 @@ async fn asked_to_stop_it_ends_what_is_under_way_and_leaves_nothing_pending() {
     eventually("some to be archived", async || !cellar.rows().await.is_empty()).await;
     archive.signal(Signal::Term);
     assert_eq!(archive.wait().await, 0);
-    let mine: i64 = cellar.stage.ask("select count(*) from pg_stat_activity where application_name = 'hasad'").await;
-    assert_eq!(mine, 0);
-    cellar.catch_up().await;
+    // At once: nobody has to wait until what it held is claimed.
+    let mut archive = cellar.run(&["--claim-after", "1h"]);
+    cellar.until_settled().await;
+    archive.signal(Signal::Term);
+    assert_eq!(archive.wait().await, 0);
     assert_eq!(cellar.rows().await.len(), 300);
     cellar.assert_sound().await;
 }

@@ -116,7 +116,7 @@ async fn told_three_times_and_in_any_order_the_rows_are_those_of_once_and_in_ord
     let mut chance = Chance::from_environment();
     for round in 0..3 {
         let shuffled = Cellar::open(Store::Folder).await;
-        // Without keys, as from a producer that keeps no order, in an order of chance.
+        // In an order of chance, as no producer that keeps its keys in order would tell it.
         let mut events = many();
         for at in (1..events.len()).rev() {
             events.swap(at, usize::try_from(chance.below(at as u64 + 1)).expect("small"));
