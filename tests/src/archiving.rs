@@ -26,9 +26,6 @@ pub struct Cellar {
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// Quick to notice that others are silent, and to try again.
-const FLAGS: [&str; 4] = ["--claim-after", "300ms", "--drain-max", "5s"];
-
 impl Cellar {
     /// All of it, empty.
     pub async fn open(store: Store) -> Self {
@@ -53,6 +50,8 @@ impl Cellar {
     pub fn command(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(binary("hasad"));
         command.args(verb).env("DATABASE_URL", &self.stage.database_url).env("REDIS_URL", self.stage.redis.url());
+        // Quick to notice that others are silent; flags win.
+        command.env("HASAD_CLAIM_AFTER", "300ms").env("HASAD_DRAIN_MAX", "5s");
         command.env("AWS_ACCESS_KEY_ID", S3::KEY.0).env("AWS_SECRET_ACCESS_KEY", S3::KEY.1);
         match &self.s3 {
             Some(s3) => {
@@ -83,7 +82,7 @@ impl Cellar {
 
     /// The same over wires.
     pub fn run_over(&self, flags: &[&str], postgres: Option<&Proxy>, s3: Option<&Proxy>) -> Child {
-        let verb = [&["run"], &FLAGS[..], flags].concat();
+        let verb = [&["run"], flags].concat();
         Child::spawn(self.command_over(&verb, postgres, s3))
     }
 

@@ -161,7 +161,7 @@ async fn asked_to_stop_it_ends_what_is_under_way_and_leaves_nothing_pending() {
     let events: Vec<_> =
         (0..300).map(|nth| story(&format!("p{nth}"), 1, &format!("content {nth}")).event()).collect();
     cellar.tell(&events).await;
-    let mut archive = cellar.run(&["--batch-max", "10"]);
+    let mut archive = cellar.run(&["--batch-max", "10", "--claim-after", "1h"]);
     eventually("some to be archived", async || !cellar.rows().await.is_empty()).await;
     archive.signal(Signal::Term);
     assert_eq!(archive.wait().await, 0);

@@ -72,7 +72,7 @@ async fn an_s3_that_is_throttled_costs_no_attempt_and_loses_nothing() {
     for name in &names {
         site.put(&path(name), Reply::status(503));
     }
-    let mut command = cellar.command(&[&["run", "--claim-after", "300ms"], &FLAGS[..]].concat());
+    let mut command = cellar.command(&[&["run"], &FLAGS[..]].concat());
     command.env("AWS_ENDPOINT_URL", site.url(""));
     let throttled = Child::spawn(command);
     throttled.saw("handlers say that something is away").await;
@@ -122,7 +122,7 @@ async fn a_folder_that_is_full_costs_no_attempt_and_loses_nothing() {
     let long = "a long text ".repeat(500);
     let events: Vec<_> = (0..30).map(|nth| story(&format!("p{nth}"), 1, &format!("{long}{nth}")).event()).collect();
     cellar.tell(&events).await;
-    let run = cellar.command(&[&["run", "--claim-after", "300ms"], &FLAGS[..]].concat());
+    let run = cellar.command(&[&["run"], &FLAGS[..]].concat());
     let mut full = Command::new("sh");
     // So many blocks of 512 or 1,024 bytes; ignored, the signal becomes an error of the write.
     full.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());

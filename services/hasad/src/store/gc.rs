@@ -36,12 +36,15 @@ pub(crate) async fn adopt(db: impl PgExecutor<'_>, hashes: &[String], bytes: &[i
     .await
 }
 
-/// Marks what nobody names. A writer that names one just now is not seen, which does no harm: it is looked again before
-/// anything is deleted.
+/// Marks what nobody names. What a writer holds just now is left to the next sweep, so that the two never wait for each
+/// other in a circle; one that is named a moment later does no harm: it is looked again before anything is deleted.
 pub(crate) async fn mark(db: &PgPool) -> sqlx::Result<Vec<Marked>> {
     sqlx::query_as(
         "update hasad.object o set marked_at = clock_timestamp()
-          where o.marked_at is null and not exists (select from hasad.version v where v.object_hash = o.hash)
+           from (select n.hash from hasad.object n
+                  where n.marked_at is null and not exists (select from hasad.version v where v.object_hash = n.hash)
+                    for update skip locked) unnamed
+          where o.hash = unnamed.hash
          returning o.hash, o.bytes",
     )
     .fetch_all(db)

@@ -11,8 +11,7 @@ pub(crate) struct Erased {
     pub(crate) objects: Vec<String>,
 }
 
-/// Takes everything out of a page's rows, and keeps the page from being archived again. `None`: it is not known, and it is
-/// only kept from being archived.
+/// Takes everything out of a page's rows, and keeps the page from being archived again, also one that is not known yet.
 pub(crate) async fn erase(tx: &mut Transaction<'_, Postgres>, url: &str, reason: &str) -> sqlx::Result<Erased> {
     lock(tx, url, reason).await?;
     let objects: Vec<String> = sqlx::query_scalar(
@@ -73,10 +72,13 @@ pub(crate) async fn referrers(db: &PgPool, hash: &str, count_max: i64) -> sqlx::
 }
 
 /// These objects may go at once, if nobody names them.
-pub(crate) async fn waive_grace(db: &mut PgConnection, hashes: &[String]) -> sqlx::Result<()> {
+pub(crate) async fn waive_grace(db: &PgPool, hashes: &[String]) -> sqlx::Result<()> {
     sqlx::query(
         "update hasad.object o set marked_at = '-infinity'
-          where o.hash = any ($1) and not exists (select from hasad.version v where v.object_hash = o.hash)",
+           from (select n.hash from hasad.object n
+                  where n.hash = any ($1) and not exists (select from hasad.version v where v.object_hash = n.hash)
+                  order by n.hash collate \"C\" for update) unnamed
+          where o.hash = unnamed.hash",
     )
     .bind(hashes)
     .execute(db)

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use terminal::printable;
 
-use super::CONNECTIONS;
 use super::progress::bar;
+use super::{CONNECTIONS, count};
 use crate::check::{Check, Checked, FAULTS_MAX, Kind, Sample};
 use crate::config::{Database, LIMITS, OUTPUT, Place, WHICH};
 use crate::{Error, store};
@@ -103,13 +103,16 @@ fn words(checked: &Checked) -> String {
     }
     let (faults, mended) = checked.totals();
     let read = format!(
-        "{} versions, {} objects, {} of them read ({} bytes)",
-        checked.versions, checked.objects, checked.hashed, checked.bytes_hashed
+        "{}, {}, {} of them read ({} bytes)",
+        count(checked.versions.unsigned_abs(), "version"),
+        count(checked.objects, "object"),
+        checked.hashed,
+        checked.bytes_hashed
     );
     text + &match (faults, mended) {
         (0, _) => format!("{read}: all is sound\n"),
-        (faults, 0) => format!("{read}: {faults} faults\n"),
-        (faults, mended) => format!("{read}: {faults} faults, {mended} of them mended\n"),
+        (faults, 0) => format!("{read}: {}\n", count(faults, "fault")),
+        (faults, mended) => format!("{read}: {}, {mended} of them mended\n", count(faults, "fault")),
     }
 }
 

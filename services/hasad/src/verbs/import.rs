@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::CONNECTIONS;
 use super::progress::bar;
+use super::{CONNECTIONS, count};
 use crate::archive::{Wrote, write};
 use crate::config::{Database, LIMITS, OUTPUT, Place};
 use crate::store::{self, Progress};
@@ -141,8 +141,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }))?;
     } else {
         terminal::print(&format!(
-            "{} lines, {} could not be read; {} new versions, {} new objects\n",
-            progress.lines, progress.bad_lines, total.versions, total.objects
+            "{}, {} could not be read; {}, {}\n",
+            count(progress.lines.unsigned_abs(), "line"),
+            progress.bad_lines,
+            count(total.versions, "new version"),
+            count(total.objects, "new object")
         ));
     }
     Ok(if progress.bad_lines == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

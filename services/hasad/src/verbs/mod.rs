@@ -21,6 +21,11 @@ use crate::store::Version;
 /// So many connections do for a verb.
 const CONNECTIONS: u32 = 2;
 
+/// So many things, in words.
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// The answer is no, or something was found.
 fn no(sentence: &str) -> ExitCode {
     eprintln!("hasad: {sentence}");

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 use terminal::printable;
 
-use super::{CONNECTIONS, no};
+use super::{CONNECTIONS, count, no};
 use crate::config::{Database, OUTPUT, Place};
 use crate::sweep::{Sweep, Swept};
 use crate::{Error, store};
@@ -71,8 +71,9 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.dry_run {
         tx.rollback().await.map_err(Error::Database)?;
     } else {
-        store::waive_grace(&mut tx, &erased.objects).await.map_err(Error::Database)?;
         tx.commit().await.map_err(Error::Database)?;
+        // Not in there: writers lock objects first and pages then, and here it would be the other way round.
+        store::waive_grace(&db, &erased.objects).await.map_err(Error::Database)?;
     }
     let mut stay = vec![];
     for hash in &erased.objects {
@@ -101,8 +102,9 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         let would = if arguments.dry_run { "would be " } else { "" };
         terminal::print(&format!(
-            "{} versions {would}erased, {} objects {would}deleted\n",
-            erased.versions, swept.deleted
+            "{} {would}erased, {} {would}deleted\n",
+            count(erased.versions, "version"),
+            count(swept.deleted, "object")
         ));
         for (hash, pages) in &stay {
             let pages: Vec<_> = pages.iter().map(|page| printable(page)).collect();
