@@ -5,6 +5,13 @@
 
 create schema hasad;
 
+-- Which archive this is. Its store bears the same id, so that no other archive sweeps it.
+create table hasad.archive (
+    id          text primary key default gen_random_uuid()::text,
+    one         boolean not null unique default true check (one)
+);
+insert into hasad.archive default values;
+
 -- What lies in the store, under the BLAKE3 of its bytes.
 create table hasad.object (
     hash        text collate "C" primary key check (hash ~ '^[0-9a-f]{64}$'),

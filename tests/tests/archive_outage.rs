@@ -67,6 +67,11 @@ async fn an_s3_that_is_frozen_costs_no_attempt_and_loses_nothing() {
 async fn an_s3_that_is_throttled_costs_no_attempt_and_loses_nothing() {
     let cellar = stocked(Store::S3).await;
     let site = Site::open().await;
+    let id: String = cellar.stage.ask("select id from hasad.archive").await;
+    site.put(
+        "/archive/some/prefix/owner",
+        Reply::body("text/plain", id).header("last-modified", "Sat, 21 Nov 2026 00:00:00 GMT"),
+    );
     let names: Vec<_> = (0..30).map(|nth| story(&format!("p{nth}"), 1, &format!("content {nth}")).hash()).collect();
     let path = |hash: &str| format!("/archive/some/prefix/v2/{}/{hash}", &hash[..2]);
     for name in &names {

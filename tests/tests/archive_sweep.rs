@@ -95,8 +95,8 @@ async fn a_sweeper_dies(side: Side) {
     let (code, _) = cellar.ask(&["gc"]).await;
     assert_eq!(code, 0);
     let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
-    // The first request lists, the second deletes.
-    let halt = wire.halt_at(2, side);
+    // The first request asks whose the store is, the second lists, the third deletes.
+    let halt = wire.halt_at(3, side);
     let mut sweeper = Child::spawn(cellar.command_over(&["gc", "--grace", "0"], None, Some(&wire)));
     halt.reached().await;
     assert_eq!(cellar.objects().is_empty(), side == Side::Reply, "deleted, or not yet");
@@ -141,9 +141,9 @@ async fn what_a_writer_is_about_to_name_is_not_swept_however_long_it_takes() {
     cellar.plant(&told.hash(), &told.bytes());
     let (code, _) = cellar.ask(&["gc"]).await;
     assert_eq!((code, cellar.stage.ask::<i64>(MARKS).await), (0, 1));
-    // The writer has looked: the object is there. The answer hangs.
+    // The writer has asked whose the store is, and has looked: the object is there. The answer hangs.
     let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
-    let halt = wire.halt_at(1, Side::Reply);
+    let halt = wire.halt_at(2, Side::Reply);
     cellar.tell(&[told.event()]).await;
     let archive = cellar.run_over(&["--write-max", "60s"], None, Some(&wire));
     halt.reached().await;
@@ -153,6 +153,28 @@ async fn what_a_writer_is_about_to_name_is_not_swept_however_long_it_takes() {
     cellar.until_settled().await;
     drop(archive);
     cellar.assert_sound().await;
+}
+
+#[tokio::test]
+async fn the_store_of_another_archive_is_neither_written_nor_swept() {
+    for store in [Store::Folder, Store::S3] {
+        let cellar = Cellar::open(store).await;
+        cellar.archive(&[story("a", 1, "one").event()]).await;
+        let (owner, objects) = (cellar.stage.ask::<String>("select id from hasad.archive").await, cellar.objects());
+        // To an archive with other tables all of it looks like orphans.
+        cellar.sql("drop schema hasad cascade").await;
+        assert_eq!(cellar.verb(&["migrate"]).await.0, 0);
+        for verb in [&["gc", "--grace", "0"][..], &["fsck"], &["purge", "https://example.org/a"]] {
+            let output = tokio::process::Command::from(cellar.command(verb)).output().await.expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(1) && said.contains(&owner), "{verb:?}: {said}");
+        }
+        cellar.tell(&[story("b", 1, "two").event()]).await;
+        let archive = cellar.run(&[]);
+        archive.saw("the store belongs to another archive").await;
+        assert_eq!((cellar.objects(), cellar.rows().await.len()), (objects, 0));
+        drop(archive);
+    }
 }
 
 #[tokio::test]

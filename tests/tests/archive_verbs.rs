@@ -193,6 +193,7 @@ async fn wrong_flags_and_settings_are_one_sentence_and_exit_with_64() {
         (&["run", "--redis-url", "http://x"], "--redis-url (REDIS_URL) must begin with redis://"),
         (&["fsck", "--sample", "many"], "a sample is a number of objects, or a percentage such as 5%"),
         (&["fsck", "--store", "memory:"], "is gone with the process"),
+        (&["fsck", "--store", "file:///not/there"], "names a folder that is not there: /not/there"),
         (&["gc", "--grace=-1h"], "a duration cannot be negative (HASAD_GRACE)"),
         (&["get", PAGE, "--at", "yesterday"], "a time is a day"),
         (&["purge", "example.org"], "is not an address of a page"),

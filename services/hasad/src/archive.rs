@@ -12,6 +12,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use outbox::{BatchHandler, Entry, Failure, Settled, inbox};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::OnceCell;
 
 use crate::objects::{Objects, Put};
 use crate::told::{self, Heard, Told};
@@ -32,6 +33,8 @@ pub struct Archive {
     pub write_max: Duration,
     /// What it came to.
     pub count: Arc<Count>,
+    /// The store is known to be ours.
+    pub(crate) owned: Arc<OnceCell<()>>,
 }
 
 /// What was done, for people.
@@ -93,7 +96,7 @@ impl Archive {
         let (mut of_use, mut told) = (vec![], vec![]);
         for (entry, heard) in entries.iter().zip(heard) {
             if let Heard::Version(version) = heard {
-                of_use.push(entry.clone());
+                of_use.push(entry);
                 told.push(&**version);
             }
         }
@@ -101,8 +104,15 @@ impl Archive {
         if told.is_empty() {
             return Ok(());
         }
+        self.owned.get_or_try_init(|| own(&self.db, &self.objects)).await?;
         let mut tx = self.db.begin().await?;
-        let first = inbox::first_sight_of_each(&mut tx, &of_use).await?;
+        let first = match of_use.len() == entries.len() {
+            true => inbox::first_sight_of_each(&mut tx, entries).await?,
+            false => {
+                let of_use: Vec<Entry> = of_use.into_iter().cloned().collect();
+                inbox::first_sight_of_each(&mut tx, &of_use).await?
+            }
+        };
         let seen = told.len();
         let told: Vec<_> = told.into_iter().zip(first).filter_map(|(told, first)| first.then_some(told)).collect();
         let wrote = write(&mut tx, &self.objects, &told).await?;
@@ -121,6 +131,13 @@ impl Count {
         self.passed_over.fetch_add(wrote.passed_over, Relaxed);
         self.repeated.fetch_add(told - wrote.versions - wrote.passed_over, Relaxed);
     }
+}
+
+/// Makes sure that the store belongs to this archive and to no other.
+pub(crate) async fn own(db: &PgPool, objects: &Objects) -> Result<(), Error> {
+    let id = store::id(db).await?;
+    let owner = objects.claim(&id).await?;
+    if owner == id { Ok(()) } else { Err(Error::OtherOwner(owner, id)) }
 }
 
 /// Writes versions and what they say, in the caller's transaction. When this returns, every object is safe in the store, and

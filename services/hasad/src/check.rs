@@ -177,9 +177,7 @@ impl Check<'_> {
                 checked.objects += 1;
                 match there.remove(&row.hash) {
                     Some(bytes) if bytes == row.bytes.unsigned_abs() => {
-                        if self.is_chosen(&row.hash, chosen) {
-                            to_read.push((row.hash, bytes));
-                        }
+                        to_read.extend(self.is_chosen(&row.hash, chosen).then_some((row.hash, bytes)));
                     }
                     Some(_) => self.wrong_size(&row, checked).await?,
                     None if row.named => self.missing(&row, checked).await?,
@@ -264,7 +262,7 @@ impl Check<'_> {
             if is != name {
                 corrupt.push((name, is));
             }
-            if checked.hashed % 1_000 == 0 {
+            if checked.hashed.is_multiple_of(1_000) {
                 (self.tell)(checked);
             }
         }

@@ -121,8 +121,7 @@ impl Place {
     pub fn open(&self) -> Result<Objects, Unusable> {
         let bad = |why: &str| Unusable(format!("--store (HASAD_STORE) {why}"));
         let at_once = usize::from(self.requests_max.get());
-        if let Some(folder) = self.store.strip_prefix("file:") {
-            let folder = folder.strip_prefix("//").unwrap_or(folder);
+        if let Some(folder) = self.folder() {
             if folder.is_empty() {
                 return Err(bad("names no folder: file:///var/lib/hasad"));
             }
@@ -173,12 +172,27 @@ impl Place {
         builder
     }
 
-    /// The same, for verbs that look at what another process wrote.
-    pub(crate) fn open_shared(&self) -> Result<Objects, Unusable> {
+    /// The same, for verbs whose objects must outlast them.
+    pub(crate) fn open_lasting(&self) -> Result<Objects, Unusable> {
         if self.store == "memory:" {
             return Err(Unusable("--store (HASAD_STORE) memory: is gone with the process that wrote it".to_owned()));
         }
         self.open()
+    }
+
+    /// The same, for verbs that look at what another process wrote: a folder that is not there is a mistake.
+    pub(crate) fn open_shared(&self) -> Result<Objects, Unusable> {
+        let folder = self.folder().filter(|folder| !std::path::Path::new(folder).is_dir());
+        match folder {
+            Some(folder) if !folder.is_empty() => {
+                Err(Unusable(format!("--store (HASAD_STORE) names a folder that is not there: {folder}")))
+            }
+            _ => self.open_lasting(),
+        }
+    }
+
+    fn folder(&self) -> Option<&str> {
+        self.store.strip_prefix("file:").map(|folder| folder.strip_prefix("//").unwrap_or(folder))
     }
 }
 

@@ -45,6 +45,12 @@ pub enum Error {
     /// An object is being deleted at this moment: in a while it may be written anew.
     #[error("{0} objects are being swept at this moment")]
     Sweeping(usize),
+    /// The store is another archive's: a sweep would take what only the other one names.
+    #[error(
+        "the store belongs to another archive: its object `owner` says {0}, and this one is {1}. \
+         If that archive is no more, delete that object"
+    )]
+    OtherOwner(String, String),
     /// Everything together took longer than it may.
     #[error("it took longer than {0:?}")]
     Slow(std::time::Duration),

@@ -22,10 +22,9 @@ pub use archive::{Archive, Count};
 pub use cli::{Cli, complain, execute};
 pub use config::{Config, Database, Place};
 pub use error::Error;
-pub use objects::{Listed, Objects, Put};
+pub use objects::{Objects, Put};
 pub use run::{archive, run};
 pub use store::migrate;
-pub use told::{Heard, Told, URL_BYTES_MAX, read};
 
 /// This version, as dead letters name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,6 +16,8 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutP
 /// Names of this version of the layout begin so.
 const PREFIX: &str = "v2";
 
+/// Says which archive the store belongs to.
+const OWNER: &str = "owner";
 /// What a check sets aside lies here.
 const ASIDE: &str = "aside";
 
@@ -46,13 +48,13 @@ pub enum Put {
 
 /// An object as the store lists it.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub(crate) struct Listed {
     /// Its hash; none: no object of ours bears such a name.
-    pub hash: Option<String>,
+    pub(crate) hash: Option<String>,
     /// The name in the store.
-    pub name: String,
+    pub(crate) name: String,
     /// Its size.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Objects {
@@ -162,7 +164,7 @@ impl Objects {
     }
 
     /// Everything that lies below our prefix.
-    pub fn list(&self) -> BoxStream<'static, Result<Listed, Error>> {
+    pub(crate) fn list(&self) -> BoxStream<'static, Result<Listed, Error>> {
         self.list_below(&self.root.parts().chain([PREFIX.into()]).collect())
     }
 
@@ -183,9 +185,22 @@ impl Objects {
         folder::tidy(folder.join(PREFIX), SystemTime::now() - older_than).await
     }
 
-    /// One request, to see whether the store lets us in at all.
-    pub async fn try_it(&self) -> Result<(), Error> {
-        self.bytes(&"0".repeat(64)).await.map(drop)
+    /// Writes into the store whose it is, unless that is there already. Returns what is there.
+    pub(crate) async fn claim(&self, owner: &str) -> Result<String, Error> {
+        let name: Path = self.root.parts().chain([OWNER.into()]).collect();
+        let there = match self.store.get(&name).await {
+            Err(Error::NotFound { .. }) => {
+                let mode = if self.conditional { PutMode::Create } else { PutMode::Overwrite };
+                match self.store.put_opts(&name, owner.to_owned().into(), mode.into()).await {
+                    Ok(_) => return Ok(owner.to_owned()),
+                    // Somebody was quicker.
+                    Err(Error::AlreadyExists { .. }) => self.store.get(&name).await?,
+                    Err(error) => return Err(error),
+                }
+            }
+            there => there?,
+        };
+        Ok(String::from_utf8_lossy(&there.bytes().await?).trim().to_owned())
     }
 }
 

@@ -27,6 +27,7 @@ pub fn archive(config: &Config) -> Result<Archive, terminal::Unusable> {
         object_bytes_max: usize::try_from(config.object_bytes_max.get()).unwrap_or(usize::MAX),
         write_max: config.write_max,
         count: Arc::new(Count::default()),
+        owned: Arc::default(),
     })
 }
 

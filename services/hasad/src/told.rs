@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::objects::hash;
 
 /// A longer address has no place in an index of Postgres.
-pub const URL_BYTES_MAX: usize = 2_000;
+pub(crate) const URL_BYTES_MAX: usize = 2_000;
 /// Of a title, this much stands in the row; the object has all of it.
 const TITLE_CHARS_MAX: usize = 500;
 /// The version of the payloads' shapes that we know.
@@ -16,32 +16,32 @@ const SHAPE: u32 = 1;
 
 /// One version of a page, as it is to be archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     /// The page.
-    pub source_url: String,
+    pub(crate) source_url: String,
     /// Which version of it.
-    pub version: i64,
+    pub(crate) version: i64,
     /// The hash of its content; of a deletion: of its last content.
-    pub content_hash: String,
+    pub(crate) content_hash: String,
     /// What is stored: exactly these bytes have that hash. None: the page was deleted.
-    pub object: Option<Vec<u8>>,
+    pub(crate) object: Option<Vec<u8>>,
     /// Why it was deleted.
-    pub reason: Option<&'static str>,
+    pub(crate) reason: Option<&'static str>,
     /// Whose page it is.
-    pub source_name: String,
+    pub(crate) source_name: String,
     /// The headline.
-    pub title: Option<String>,
+    pub(crate) title: Option<String>,
     /// When this state was fetched.
-    pub fetched_at: String,
+    pub(crate) fetched_at: String,
     /// Everything that the event says but the article, as JSON.
-    pub about: String,
+    pub(crate) about: String,
     /// The event's id.
-    pub event_id: String,
+    pub(crate) event_id: String,
 }
 
 /// What is to be done with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// Archive it.
     Version(Box<Told>),
     /// Nothing: the archive has no use for it, and knows that.
@@ -59,7 +59,7 @@ struct Beside {
 }
 
 /// Reads an event. The reason of an error is for people: the event is buried with it.
-pub fn read(
+pub(crate) fn read(
     r#type: &str,
     shape: u32,
     payload: &str,

@@ -89,3 +89,8 @@ pub(crate) async fn export_after(
 pub(crate) async fn size(db: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from hasad.version").fetch_one(db).await
 }
+
+/// Which archive this is.
+pub(crate) async fn id(db: &PgPool) -> sqlx::Result<String> {
+    sqlx::query_scalar("select id from hasad.archive").fetch_one(db).await
+}

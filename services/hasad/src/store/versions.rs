@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sqlx::PgConnection;
 
-use crate::Told;
+use crate::told::Told;
 
 /// Which of these pages are purged.
 pub(crate) async fn purged(db: &mut PgConnection, urls: &[&str]) -> sqlx::Result<HashSet<String>> {

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::progress::bar;
 use super::{CONNECTIONS, no};
+use crate::archive::own;
 use crate::config::{Database, LIMITS, OUTPUT, Place};
 use crate::sweep::{Sweep, Swept};
 use crate::{Error, store};
@@ -43,6 +44,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let objects = arguments.place.open_shared()?;
     let db = arguments.database.pool(CONNECTIONS).await?;
+    own(&db, &objects).await?;
     // Held by this connection until the process ends.
     let mut leader = arguments.database.open().await?;
     if !arguments.dry_run && !store::leader(&mut leader).await.map_err(Error::Database)? {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::progress::bar;
 use super::{CONNECTIONS, count};
-use crate::archive::{Wrote, write};
+use crate::archive::{Wrote, own, write};
 use crate::config::{Database, LIMITS, OUTPUT, Place};
 use crate::store::{self, Progress};
 use crate::told::{self, Heard, Told};
@@ -87,12 +87,13 @@ struct Source {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let objects = arguments.place.open_shared()?;
+    let objects = arguments.place.open_lasting()?;
     let failed = |source| Error::File { what: arguments.file.display().to_string(), source };
     let file = arguments.file.canonicalize().map_err(failed)?;
     let name = file.display().to_string();
     let length = file.metadata().map_err(failed)?.len();
     let db = arguments.database.pool(CONNECTIONS).await?;
+    own(&db, &objects).await?;
     let mut known = None;
     if !arguments.from_start && !arguments.dry_run {
         let mut connection = db.acquire().await.map_err(Error::Database)?;

@@ -8,6 +8,7 @@ use serde_json::json;
 use terminal::printable;
 
 use super::{CONNECTIONS, count, no};
+use crate::archive::own;
 use crate::config::{Database, OUTPUT, Place};
 use crate::sweep::{Sweep, Swept};
 use crate::{Error, store};
@@ -65,6 +66,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
         return Ok(if lifted { ExitCode::SUCCESS } else { no("that page was not purged") });
     }
+    own(&db, &objects).await?;
     let began = jiff::Timestamp::now();
     let mut tx = db.begin().await.map_err(Error::Database)?;
     let erased = store::erase(&mut tx, &arguments.url, &arguments.reason).await.map_err(Error::Database)?;
