@@ -17,6 +17,7 @@ use crate::deadline;
 const PORTS_TRIED_MAX: usize = 5;
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 const BUCKET: &str = "archive";
+const PREFIX: &str = "some/prefix";
 
 /// A store of its own for one test, with one empty bucket. It ends with this value, and also with a process that is killed.
 pub struct S3 {
@@ -44,7 +45,9 @@ impl S3 {
         let program = keeper.folder().join("s3s-fs");
         std::fs::copy(programs::s3()?, &program).context("cannot copy s3s-fs")?;
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
-        keeper.run(&["mkdir".as_ref(), "-p".as_ref(), keeper.folder().join("data").join(BUCKET).as_os_str()])?;
+        // All of it made by the server's user: tests put files there as somebody else.
+        let below = keeper.folder().join("data").join(BUCKET).join(PREFIX);
+        keeper.run(&["mkdir".as_ref(), "-p".as_ref(), below.as_os_str()])?;
         let mut server = Self { keeper, program, port: 0 };
         for _ in 0..PORTS_TRIED_MAX {
             server.port = port::free()?;
@@ -61,12 +64,12 @@ impl S3 {
 
     /// The store as settings name it.
     pub fn store(&self) -> String {
-        format!("s3://{BUCKET}/some/prefix")
+        format!("s3://{BUCKET}/{PREFIX}")
     }
 
     /// The folder below which objects lie as files.
     pub fn folder(&self) -> PathBuf {
-        self.keeper.folder().join("data").join(BUCKET).join("some/prefix")
+        self.keeper.folder().join("data").join(BUCKET).join(PREFIX)
     }
 
     /// Ends the server at once. The data stays.

@@ -52,10 +52,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let objects = arguments.place.open_shared()?;
     if !(arguments.url.starts_with("https://") || arguments.url.starts_with("http://")) {
         return Err(terminal::unusable(format!("{:?} is not an address of a page", arguments.url)));
     }
+    let objects = arguments.place.open_shared()?;
     let db = arguments.database.pool(CONNECTIONS).await?;
     if arguments.lift {
         let lifted = store::lift(&db, &arguments.url).await.map_err(Error::Database)?;
