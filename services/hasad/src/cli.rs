@@ -90,8 +90,6 @@ enum Verb {
 
 /// Runs a verb.
 pub async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
-    // The one provider that is compiled in; a second call has nothing to do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     // A bar would be torn apart by lines that are no trouble.
     let quiet = !matches!(cli.verb, Verb::Run(_)) && cli.log == "info";
     terminal::trace(if quiet { "warn" } else { &cli.log }, cli.log_format);

@@ -140,6 +140,8 @@ impl Place {
     }
 
     fn s3(&self, bucket: &str) -> AmazonS3Builder {
+        // The one provider that is compiled in; whoever has chosen already is not overruled.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = ClientOptions::new()
             .with_allow_http(true)
             .with_timeout(REQUEST_MAX)
