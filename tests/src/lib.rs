@@ -1,14 +1,16 @@
 //! The test harness: real servers, a wire that can fail, real processes, and one way to wait.
 //!
-//! - [`Postgres`], [`Redis`] and [`Cluster`]: private servers of one test, gone when the test is gone
+//! - [`Postgres`], [`Redis`], [`Cluster`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
 //! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
+//! - [`Cellar`]: an archive, its stores, and what is told to it
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
 
+mod archiving;
 mod chance;
 mod consuming;
 mod crawling;
@@ -21,6 +23,7 @@ mod site;
 mod stage;
 mod steps;
 
+pub use archiving::{Cellar, Store, Story, story};
 pub use chance::Chance;
 pub use consuming::{
     Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
@@ -31,7 +34,7 @@ pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
-pub use servers::{Cluster, Postgres, Redis};
+pub use servers::{Cluster, Postgres, Redis, S3};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

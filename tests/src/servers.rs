@@ -6,7 +6,9 @@ pub(crate) mod port;
 mod postgres;
 mod programs;
 mod redis;
+mod s3;
 
 pub use cluster::Cluster;
 pub use postgres::Postgres;
 pub use redis::Redis;
+pub use s3::S3;

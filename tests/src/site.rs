@@ -209,7 +209,12 @@ async fn request(socket: &mut BufReader<TcpStream>) -> Option<Visit> {
         socket.take(64 * 1024).read_line(&mut line).await.ok()?;
         match line.trim_end().split_once(':') {
             Some((name, value)) => headers.insert(name.to_lowercase(), value.trim().to_owned()),
-            None => return Some(Visit { at, path, headers }),
+            None => break,
         };
     }
+    // What somebody wants to put here is read, and forgotten.
+    let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    let mut body = socket.take(length);
+    tokio::io::copy(&mut body, &mut tokio::io::sink()).await.ok()?;
+    Some(Visit { at, path, headers })
 }

@@ -120,11 +120,27 @@ fn services_know_each_other_only_by_the_contract() {
     assert!(!depends_on("services/fallah", "relay"));
     nobody_says("sqlx", &["services/fallah/src/extract", "services/fallah/src/fetch", "services/fallah/src/sitemap"]);
     nobody_says("redis", &["services/fallah/src"]);
+    assert!(!depends_on("services/hasad", "relay") && !depends_on("services/hasad", "fallah"));
+    for word in ["relay", "fallah", "redis"] {
+        nobody_says(
+            word,
+            &["services/hasad/src/store", "services/hasad/src/archive.rs", "services/hasad/src/objects"],
+        );
+    }
+    nobody_says(
+        "sqlx",
+        &["services/hasad/src/objects", "services/hasad/src/objects.rs", "services/hasad/src/told.rs"],
+    );
+    nobody_says(
+        "object_store",
+        &["services/hasad/src/store", "services/hasad/src/verbs", "services/hasad/src/archive.rs"],
+    );
 }
 
 /// Where statements may stand, and how many: none given is any number.
-const STATEMENTS: [(&str, Option<usize>); 7] = [
+const STATEMENTS: [(&str, Option<usize>); 8] = [
     ("services/fallah/src/store/", None),
+    ("services/hasad/src/store/", None),
     ("outbox/src/inbox.rs", None),
     ("outbox/src/producer.rs", None),
     ("outbox/src/schema.rs", None),

@@ -48,6 +48,18 @@ pub(super) fn redis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// `s3s-fs`: `$S3S_FS`, else the one that `./dev` has built below the target folder, else the one in `PATH`.
+pub(super) fn s3() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("S3S_FS") {
+        return Ok(PathBuf::from(program));
+    }
+    let here = std::env::current_exe()?;
+    let built = here.ancestors().map(|folder| folder.join("tools/bin/s3s-fs")).find(|path| path.is_file());
+    built.or_else(|| folder_in_path("s3s-fs").map(|folder| folder.join("s3s-fs"))).context(
+        "s3s-fs, the store of the tests, is needed: `./dev test` builds it, or cargo install s3s-fs --version 0.14.1 --features binary --locked",
+    )
+}
+
 fn newest_postgres() -> Option<PathBuf> {
     POSTGRES_HOMES
         .iter()

@@ -8,10 +8,12 @@
 //! | what producers pay | `enqueue`, `producers` |
 //! | what the relay uses | `footprint` |
 //! | what consumers cost | `consume` |
+//! | what archiving costs beside the bare store | `archive` |
 //! | what a page and a site cost the scraper | `extract`, `crawl` |
 //!
 //! Everything runs on private servers (`ground`), with the relay as the process that users run.
 
+mod archive;
 mod baseline;
 mod consume;
 mod crawl;
@@ -69,6 +71,7 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Enqueue => enqueue::section(&mut ground, options).await?,
             Name::Producers => producers::section(options).await?,
             Name::Consume => consume::section(&mut ground, options).await?,
+            Name::Archive => archive::section(&mut ground, options).await?,
             Name::Extract => extract::section(options)?,
             Name::Crawl => crawl::section(options).await?,
             Name::Footprint => footprint::section(&mut ground, options).await?,

@@ -63,6 +63,8 @@ pub enum Name {
     Producers,
     /// A consumer with an inbox, beside the effect alone and beside reading alone
     Consume,
+    /// The archive in a folder and in an S3-compatible store, beside the bare stores
+    Archive,
     /// What it takes the scraper to understand a page, beside parsing it alone
     Extract,
     /// What it takes to crawl a whole site

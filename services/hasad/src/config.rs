@@ -1,0 +1,285 @@
+//! Settings: a field is a flag, an environment variable, a default and a line of `--help`. Checked before anything connects.
+
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use object_store::ClientOptions;
+use object_store::RetryConfig;
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::path::Path;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
+use terminal::{Secret, Unusable};
+use url::Url;
+
+use crate::{Error, Objects};
+
+/// Headings of `--help`.
+pub(crate) const STORES: &str = "Stores";
+pub(crate) const S3: &str = "S3-compatible stores";
+pub(crate) const CONSUMER: &str = "Consumer";
+pub(crate) const LIMITS: &str = "Limits";
+pub(crate) const OUTPUT: &str = "Output";
+pub(crate) const WHICH: &str = "Which";
+
+/// A statement or a lock may take so long.
+const STATEMENT_MAX: &str = "60s";
+const LOCK_MAX: &str = "30s";
+/// One request to the store, and all tries of it together.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+const REQUESTS_MAX: Duration = Duration::from_secs(15);
+const RETRIES_MAX: usize = 2;
+
+/// Where versions are.
+#[derive(Debug, Clone, Args)]
+pub struct Database {
+    /// Postgres, as postgres://user:password@host:5432/database?sslmode=verify-full
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = STORES)]
+    pub database_url: Option<Secret>,
+}
+
+impl Database {
+    /// How to connect; checked, not connected.
+    pub fn options(&self) -> Result<PgConnectOptions, Unusable> {
+        Ok(terminal::postgres(self.database_url.as_ref(), "hasad")?.options([
+            // The inbox lies beside the rows that it guards.
+            ("search_path", "hasad"),
+            ("lock_timeout", LOCK_MAX),
+            ("statement_timeout", STATEMENT_MAX),
+            // A transaction waits for objects; longer than any of them may take, it has been forgotten.
+            ("idle_in_transaction_session_timeout", "120s"),
+            ("client_min_messages", "warning"),
+            ("jit", "off"),
+        ]))
+    }
+
+    /// One connection.
+    pub(crate) async fn open(&self) -> anyhow::Result<PgConnection> {
+        Ok(terminal::open(&self.options()?).await.map_err(Error::Database)?)
+    }
+
+    /// Some connections. The first one is made at once, so that what stands in the way is told.
+    pub(crate) async fn pool(&self, connections: u32) -> anyhow::Result<PgPool> {
+        let options = self.options()?;
+        drop(terminal::open(&options).await.map_err(Error::Database)?);
+        Ok(pool(options, connections))
+    }
+}
+
+/// Connections that are made when they are needed.
+pub(crate) fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_lazy_with(options)
+}
+
+/// Where objects lie.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The store: file:///var/lib/hasad, s3://bucket/prefix, or memory: (gone with the process, for `run` alone)
+    #[arg(long, env = "HASAD_STORE", default_value = "file:./.data/objects", value_name = "URL", help_heading = STORES)]
+    pub store: String,
+
+    /// Requests to the store at once, of one batch
+    #[arg(long, env = "HASAD_REQUESTS_MAX", default_value = "32", value_name = "REQUESTS", help_heading = LIMITS)]
+    pub requests_max: NonZeroU16,
+
+    /// Where the store is, if it is not Amazon's: http://127.0.0.1:9000
+    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", help_heading = S3)]
+    pub s3_endpoint: Option<String>,
+
+    /// Its region; most stores take any
+    #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "REGION", help_heading = S3)]
+    pub s3_region: String,
+
+    /// The key's name
+    #[arg(long, env = "AWS_ACCESS_KEY_ID", hide_env_values = true, value_name = "KEY", help_heading = S3)]
+    pub s3_access_key: Option<Secret>,
+
+    /// The key
+    #[arg(long, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true, value_name = "SECRET", help_heading = S3)]
+    pub s3_secret_key: Option<Secret>,
+
+    /// The token that belongs to a key for a while
+    #[arg(long, env = "AWS_SESSION_TOKEN", hide_env_values = true, value_name = "TOKEN", help_heading = S3)]
+    pub s3_token: Option<Secret>,
+
+    /// The bucket's name stands before the host, and not in the path
+    #[arg(long, env = "HASAD_S3_VIRTUAL_HOST", help_heading = S3)]
+    pub s3_virtual_host: bool,
+
+    /// The store does not know `If-None-Match: *`: look first, then write
+    #[arg(long, env = "HASAD_S3_UNCONDITIONAL", help_heading = S3)]
+    pub s3_unconditional: bool,
+}
+
+impl Place {
+    /// The store. A folder is made; of others only what can be known without asking is checked.
+    pub fn open(&self) -> Result<Objects, Unusable> {
+        let bad = |why: &str| Unusable(format!("--store (HASAD_STORE) {why}"));
+        let at_once = usize::from(self.requests_max.get());
+        if let Some(folder) = self.folder() {
+            if folder.is_empty() {
+                return Err(bad("names no folder: file:///var/lib/hasad"));
+            }
+            let opened = Objects::in_folder(std::path::Path::new(folder), at_once);
+            return opened.map_err(|error| bad(&format!("cannot be used: {}", outbox::in_words(&error))));
+        }
+        if self.store == "memory:" {
+            return Ok(Objects::in_memory());
+        }
+        let url = Url::parse(&self.store).ok().filter(|url| url.scheme() == "s3");
+        let url = url.ok_or_else(|| bad("must begin with file:, s3:// or memory:"))?;
+        let bucket = url.host_str().ok_or_else(|| bad("names no bucket: s3://bucket/prefix"))?;
+        let root = Path::from_url_path(url.path()).map_err(|_| bad("has a prefix that no store takes"))?;
+        let store = self.s3(bucket).build().map_err(|error| bad(&outbox::in_words(&error)))?;
+        Ok(Objects::new(Arc::new(store), root, !self.s3_unconditional, at_once))
+    }
+
+    fn s3(&self, bucket: &str) -> AmazonS3Builder {
+        // The one provider that is compiled in; whoever has chosen already is not overruled.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = ClientOptions::new()
+            .with_allow_http(true)
+            .with_timeout(REQUEST_MAX)
+            .with_connect_timeout(Duration::from_secs(5))
+            .with_pool_idle_timeout(Duration::from_secs(30));
+        // The consumer tries again by itself, and says so; in here there is only time for a hiccup.
+        let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: REQUESTS_MAX, ..RetryConfig::default() };
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(bucket)
+            .with_region(&self.s3_region)
+            .with_virtual_hosted_style_request(self.s3_virtual_host)
+            .with_conditional_put(if self.s3_unconditional {
+                S3ConditionalPut::Disabled
+            } else {
+                S3ConditionalPut::ETagMatch
+            })
+            // One request an object: the sweeper deletes few, and every store knows it.
+            .with_disable_bulk_delete(true)
+            .with_client_options(client)
+            .with_retry(retry);
+        if let Some(endpoint) = &self.s3_endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let (Some(key), Some(secret)) = (&self.s3_access_key, &self.s3_secret_key) {
+            builder = builder.with_access_key_id(key.reveal()).with_secret_access_key(secret.reveal());
+        }
+        if let Some(token) = &self.s3_token {
+            builder = builder.with_token(token.reveal());
+        }
+        builder
+    }
+
+    /// The same, for verbs whose objects must outlast them.
+    pub(crate) fn open_lasting(&self) -> Result<Objects, Unusable> {
+        if self.store == "memory:" {
+            return Err(Unusable("--store (HASAD_STORE) memory: is gone with the process that wrote it".to_owned()));
+        }
+        self.open()
+    }
+
+    /// The same, for verbs that look at what another process wrote: a folder that is not there is a mistake.
+    pub(crate) fn open_shared(&self) -> Result<Objects, Unusable> {
+        let folder = self.folder().filter(|folder| !std::path::Path::new(folder).is_dir());
+        match folder {
+            Some(folder) if !folder.is_empty() => {
+                Err(Unusable(format!("--store (HASAD_STORE) names a folder that is not there: {folder}")))
+            }
+            _ => self.open_lasting(),
+        }
+    }
+
+    fn folder(&self) -> Option<&str> {
+        self.store.strip_prefix("file:").map(|folder| folder.strip_prefix("//").unwrap_or(folder))
+    }
+}
+
+/// Everything that `run` needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub database: Database,
+
+    /// Redis, as redis://host:6379/0, or rediss:// for TLS
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", help_heading = STORES)]
+    pub redis_url: Option<Secret>,
+
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub place: Place,
+
+    /// The stream that is archived
+    #[arg(long, env = "HASAD_STREAM", default_value = contract::STREAM, value_name = "STREAM", help_heading = CONSUMER)]
+    pub stream: String,
+
+    /// The group that this archive is
+    #[arg(long, env = "HASAD_GROUP", default_value = contract::HASAD, value_name = "GROUP", help_heading = CONSUMER)]
+    pub group: String,
+
+    /// Sources that are left alone, for a migration in phases: their events are settled and not archived
+    #[arg(long = "skip-source", env = "HASAD_SKIP_SOURCES", value_delimiter = ',', value_name = "NAME,...",
+          help_heading = CONSUMER)]
+    pub skip_sources: Vec<String>,
+
+    /// A consumer that has not been heard of for so long has lost its entries to others
+    #[arg(long, env = "HASAD_CLAIM_AFTER", default_value = "30s", value_parser = terminal::duration, value_name = "DURATION",
+          help_heading = CONSUMER)]
+    pub claim_after: Duration,
+
+    /// After so many failed attempts an event is a dead letter; outages are no attempts
+    #[arg(long, env = "HASAD_ATTEMPTS_MAX", default_value = "5", value_name = "ATTEMPTS", help_heading = CONSUMER)]
+    pub attempts_max: NonZeroU32,
+
+    /// When asked to stop: so long for what is under way
+    #[arg(long, env = "HASAD_DRAIN_MAX", default_value = "10s", value_parser = terminal::duration, value_name = "DURATION",
+          help_heading = CONSUMER)]
+    pub drain_max: Duration,
+
+    /// Events that share one transaction
+    #[arg(long, env = "HASAD_BATCH_MAX", default_value = "200", value_name = "EVENTS", help_heading = LIMITS)]
+    pub batch_max: NonZeroU16,
+
+    /// Batches at once
+    #[arg(long, env = "HASAD_BATCHES_MAX", default_value = "2", value_name = "BATCHES", help_heading = LIMITS)]
+    pub batches_max: NonZeroU16,
+
+    /// About so many bytes of events are in memory at once
+    #[arg(long, env = "HASAD_PREFETCH_BYTES_MAX", default_value = "8388608", value_name = "BYTES", help_heading = LIMITS)]
+    pub prefetch_bytes_max: NonZeroU64,
+
+    /// An article with more bytes is buried
+    #[arg(long, env = "HASAD_OBJECT_BYTES_MAX", default_value = "4194304", value_name = "BYTES", help_heading = LIMITS)]
+    pub object_bytes_max: NonZeroU64,
+
+    /// A batch that takes longer is an outage of a store: it is tried again, and costs no attempt
+    #[arg(long, env = "HASAD_WRITE_MAX", default_value = "30s", value_parser = terminal::duration, value_name = "DURATION",
+          help_heading = LIMITS)]
+    pub write_max: Duration,
+}
+
+impl Config {
+    /// What is wrong with the settings taken together, in one sentence.
+    pub fn check(&self) -> Result<(), Unusable> {
+        self.database.options()?;
+        let redis =
+            self.redis_url.as_ref().ok_or_else(|| Unusable("--redis-url (REDIS_URL) is not set".to_owned()))?;
+        let rules = [
+            (redis.reveal().starts_with("redis"), "--redis-url (REDIS_URL) must begin with redis:// or rediss://"),
+            (!self.claim_after.is_zero(), "--claim-after (HASAD_CLAIM_AFTER) must not be 0"),
+            (!self.write_max.is_zero(), "--write-max (HASAD_WRITE_MAX) must not be 0"),
+            (
+                self.write_max <= Duration::from_secs(60),
+                "--write-max (HASAD_WRITE_MAX) must not be longer than 60s: Postgres ends what waits for longer",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, sentence)) => Err(Unusable(sentence.to_owned())),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `hasad export-ndjson`: what is archived, as JSON lines.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use serde_json::json;
+
+use super::progress::bar;
+use super::{CONNECTIONS, content};
+use crate::config::{Database, OUTPUT, Place, WHICH};
+use crate::{Error, store, told};
+
+/// So many rows are read together.
+const CHUNK: i64 = 500;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  hasad export-ndjson > archive.ndjson
+  hasad export-ndjson --source daily --current --file daily.ndjson
+  hasad export-ndjson | jq -r 'select(.type == \"article.upserted\").data.article.title'
+
+A line is {\"type\", \"ver\", \"id\", \"data\"}: the event as it came. `import-ndjson` reads it. What is purged is left out. Exit
+codes: 0, and 1 if it failed, or an object is missing or damaged (it is named, and left out).")]
+pub(crate) struct Arguments {
+    /// Where to; stdout, if nothing is said
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    file: Option<PathBuf>,
+
+    /// Only this source
+    #[arg(long, value_name = "NAME", help_heading = WHICH)]
+    source: Option<String>,
+
+    /// Only the current version of each page
+    #[arg(long, help_heading = WHICH)]
+    current: bool,
+
+    /// The summary on stderr as JSON
+    #[arg(long, help_heading = OUTPUT)]
+    json: bool,
+
+    #[command(flatten)]
+    database: Database,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let objects = arguments.place.open_shared()?;
+    let db = arguments.database.pool(CONNECTIONS).await?;
+    let failed = |source| Error::File { what: "the export cannot be written".to_owned(), source };
+    let mut out: Box<dyn std::io::Write> = match &arguments.file {
+        Some(file) => Box::new(std::fs::File::create(file).map_err(failed)?),
+        None => Box::new(std::io::stdout()),
+    };
+    let bar = bar(
+        store::size(&db).await.map_err(Error::Database)?.unsigned_abs(),
+        "{elapsed_precise} [{bar:40}] {pos}/{len} versions, {eta} left",
+    );
+    let (mut after, mut written, mut bad) = (None, 0_u64, 0_u64);
+    loop {
+        let rows = store::export_after(&db, after.as_ref(), arguments.source.as_deref(), arguments.current, CHUNK)
+            .await
+            .map_err(Error::Database)?;
+        let Some(last) = rows.last() else { break };
+        after = Some((last.source_url.clone(), last.version));
+        let count = rows.len() as u64;
+        let reads = stream::iter(rows).map(|row| async { (content(&objects, &row).await, row) });
+        let mut reads = reads.buffered(objects.at_once);
+        let mut lines = vec![];
+        while let Some((bytes, row)) = reads.next().await {
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    bad += 1;
+                    bar.suspend(|| {
+                        eprintln!(
+                            "hasad: version {} of {}: {error:#}",
+                            row.version,
+                            terminal::printable(&row.source_url)
+                        )
+                    });
+                    continue;
+                }
+            };
+            if let Some((r#type, data)) = told::again(&row.about, bytes.as_deref()) {
+                serde_json::to_writer(
+                    &mut lines,
+                    &json!({ "type": r#type, "ver": 1, "id": row.event_id, "data": data }),
+                )?;
+                lines.push(b'\n');
+                written += 1;
+            }
+        }
+        match out.write_all(&lines) {
+            // `hasad export-ndjson | head -1` is no failure.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+            done => done.map_err(failed)?,
+        }
+        bar.inc(count);
+    }
+    out.flush().map_err(failed)?;
+    bar.finish_and_clear();
+    let summary = json!({ "written": written, "bad": bad });
+    match arguments.json {
+        true => eprintln!("{summary}"),
+        false => eprintln!("hasad: {written} versions written, {bad} could not be read"),
+    }
+    Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,244 @@
+//! The verbs for people: what they answer, and with which exit code.
+
+use outbox_tests::{Cellar, Store, story};
+use serde_json::Value;
+
+const PAGE: &str = "https://example.org/a";
+
+/// A page with two editions and its end, and another one with the content of the first edition.
+async fn stocked(store: Store) -> Cellar {
+    let cellar = Cellar::open(store).await;
+    let events = [
+        story("a", 1, "first").event(),
+        story("a", 2, "second").event(),
+        story("a", 3, "second").gone(),
+        story("b", 1, "first").event(),
+    ];
+    cellar.archive(&events).await;
+    cellar
+}
+
+#[tokio::test]
+async fn history_lists_every_version_with_its_status_and_reason() {
+    let cellar = stocked(Store::Folder).await;
+    let (code, text) = cellar.verb(&["history", PAGE]).await;
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((code, lines.len()), (0, 4));
+    assert!(lines[0].starts_with("version  status"));
+    assert!(lines[3].starts_with("3        deleted (gone_410)"), "{text}");
+    let (code, json) = cellar.ask(&["history", PAGE]).await;
+    let status: Vec<_> = json.as_array().expect("a list").iter().map(|row| row["status"].as_str()).collect();
+    assert_eq!((code, status), (0, vec![Some("superseded"), Some("superseded"), Some("deleted")]));
+    assert_eq!(cellar.verb(&["history", "https://example.org/nothing"]).await.0, 1);
+}
+
+#[tokio::test]
+async fn get_answers_what_a_page_said_at_a_time_byte_for_byte() {
+    let cellar = stocked(Store::S3).await;
+    let at = |version: u64| story("a", version, "first").origin.fetched_at;
+    let (code, bytes) = cellar.verb(&["get", PAGE, "--at", &at(1)]).await;
+    assert_eq!((code, bytes.into_bytes()), (0, story("a", 1, "first").bytes()));
+    let (code, bytes) = cellar.verb(&["get", PAGE, "--at", &at(2)]).await;
+    assert_eq!((code, bytes.into_bytes()), (0, story("a", 2, "second").bytes()));
+    assert_eq!(cellar.verb(&["get", PAGE]).await, (1, String::new()), "it is gone");
+    assert_eq!(cellar.verb(&["get", PAGE, "--at", "2025-12-31"]).await, (1, String::new()), "not yet there");
+    let (code, json) = cellar.ask(&["get", PAGE, "--at", &at(2)]).await;
+    assert_eq!((code, &json["version"], &json["event"]), (0, &2.into(), &story("a", 2, "second").payload()));
+}
+
+#[tokio::test]
+async fn show_prints_a_version_to_read_and_diff_what_an_edit_changed() {
+    let cellar = stocked(Store::Folder).await;
+    let (code, text) = cellar.verb(&["show", PAGE, "--version", "1"]).await;
+    assert!(code == 0 && text.contains("Headline: first") && text.contains("version 1, superseded"), "{text}");
+    let (code, text) = cellar.verb(&["diff", PAGE]).await;
+    assert_eq!(code, 1, "they differ");
+    assert!(text.contains("- Headline: first\n+ Headline: second\n"), "{text}");
+    let (code, json) = cellar.ask(&["diff", PAGE, "--from", "1", "--to", "2"]).await;
+    let fields: Vec<_> = json.as_array().expect("a list").iter().map(|field| field["field"].as_str()).collect();
+    assert_eq!((code, fields), (1, vec![Some("title"), Some("body")]));
+    assert_eq!(cellar.verb(&["diff", PAGE, "--from", "1", "--to", "1"]).await.0, 0, "the same");
+    assert_eq!(cellar.verb(&["show", PAGE, "--version", "9"]).await.0, 1);
+}
+
+#[tokio::test]
+async fn an_export_is_the_events_as_they_came_and_makes_the_same_archive_elsewhere() {
+    let cellar = stocked(Store::S3).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("export.ndjson");
+    let path = file.to_str().expect("a plain path");
+    assert_eq!(cellar.verb(&["export-ndjson", "--file", path]).await.0, 0);
+    let lines: Vec<Value> = std::fs::read_to_string(&file)
+        .expect("written")
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[0]["data"], story("a", 1, "first").payload());
+    assert_eq!(lines[2]["type"], "article.deleted");
+    let other = Cellar::open(Store::Folder).await;
+    let (code, read) = other.ask(&["import-ndjson", path]).await;
+    assert_eq!((code, &read["versions"], &read["objects"]), (0, &4.into(), &2.into()));
+    assert_eq!(other.rows().await, cellar.rows().await);
+    other.assert_sound().await;
+    // Once more: what is there stays as it is.
+    let (code, read) = other.ask(&["import-ndjson", path, "--from-start"]).await;
+    assert_eq!((code, &read["versions"], &read["objects"]), (0, &0.into(), &0.into()));
+    let (code, current) = cellar.verb(&["export-ndjson", "--current", "--source", "daily"]).await;
+    assert_eq!((code, current.lines().count()), (0, 2));
+}
+
+#[tokio::test]
+async fn an_import_tells_bad_lines_by_their_number_and_goes_on_where_it_was() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("legacy.ndjson");
+    let path = file.to_str().expect("a plain path").to_owned();
+    let line = |page: u32| {
+        let told = story(&format!("p{page}"), 1, &format!("content {page}"));
+        serde_json::json!({ "type": "article.upserted", "data": told.payload() }).to_string() + "\n"
+    };
+    let mut text: String = (0..700).map(line).collect();
+    text += "this is no event\n\n";
+    text += &line(700).replace("\"content_hash\":\"", "\"content_hash\":\"0");
+    text += &line(701);
+    std::fs::write(&file, &text).expect("written");
+
+    let (code, dry) = cellar.ask(&["import-ndjson", &path, "--dry-run"]).await;
+    assert_eq!((code, &dry["events"], &dry["bad_lines"]), (1, &701.into(), &2.into()));
+    assert_eq!(cellar.rows().await.len(), 0);
+
+    let output =
+        tokio::process::Command::from(cellar.command(&["import-ndjson", &path])).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("line 701: is not an event") && said.contains("line 703: content_hash"), "{said}");
+    assert_eq!(cellar.rows().await.len(), 701);
+
+    // More was added behind: only that is read.
+    std::fs::write(&file, text.clone() + &line(800)).expect("written");
+    let (_, more) = cellar.ask(&["import-ndjson", &path]).await;
+    assert_eq!((&more["already"], &more["lines"], &more["versions"]), (&704.into(), &705.into(), &1.into()));
+    // Another file under that name is not taken for this one.
+    std::fs::write(&file, text.replace("content 0", "content x") + &line(801)).expect("written");
+    assert_eq!(cellar.verb(&["import-ndjson", &path]).await.0, 64);
+    cellar.assert_sound().await;
+}
+
+#[tokio::test]
+async fn an_import_that_is_killed_goes_on_and_doubles_nothing() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("many.ndjson");
+    let path = file.to_str().expect("a plain path").to_owned();
+    let line = |page: u32| {
+        let told = story(&format!("p{page}"), 1, &format!("content {page}"));
+        serde_json::json!({ "type": "article.upserted", "data": told.payload() }).to_string() + "\n"
+    };
+    std::fs::write(&file, (0..3_000).map(line).collect::<String>()).expect("written");
+    let mut import = outbox_tests::Child::spawn(cellar.command(&["import-ndjson", &path]));
+    outbox_tests::eventually("some of it to be there", async || !cellar.rows().await.is_empty()).await;
+    import.kill_9();
+    import.wait().await;
+    cellar.assert_nothing_is_missing().await;
+    let (code, rest) = cellar.ask(&["import-ndjson", &path]).await;
+    assert_eq!((code, &rest["lines"]), (0, &3_000.into()));
+    assert!(rest["already"].as_u64() > Some(0) && rest["versions"].as_u64() < Some(3_000), "{rest}");
+    assert_eq!(cellar.rows().await.len(), 3_000);
+    cellar.sweep().await;
+    cellar.assert_sound().await;
+}
+
+#[tokio::test]
+async fn a_purge_leaves_nothing_of_a_page_and_keeps_it_out() {
+    let cellar = stocked(Store::S3).await;
+    let (code, dry) = cellar.ask(&["purge", PAGE, "--dry-run"]).await;
+    assert_eq!((code, &dry["versions"], &dry["objects"]), (1, &3.into(), &1.into()));
+    assert_eq!(cellar.named().await.len(), 2, "nothing has happened");
+
+    let (code, purged) = cellar.ask(&["purge", PAGE, "--reason", "gdpr 17"]).await;
+    assert_eq!((code, &purged["objects"]), (1, &1.into()), "one content is another page's, too");
+    assert_eq!(purged["stay"][0]["pages"][0], "https://example.org/b");
+    assert_eq!(cellar.objects(), [story("b", 1, "first").hash()].into());
+    let left: String = cellar
+        .stage
+        .ask("select string_agg(concat_ws('|', title, content_hash, event_id, about::text, object_hash), ',') from hasad.version where source_url like '%/a'")
+        .await;
+    assert_eq!(left, "||{},||{},||{}");
+    cellar.assert_sound().await;
+
+    // Neither what comes again nor what is new brings it back.
+    cellar.sql("truncate hasad.inbox_seen").await;
+    cellar.redeliver().await;
+    cellar.archive(&[story("a", 4, "third").event()]).await;
+    assert_eq!(cellar.named().await.len(), 1);
+    cellar.assert_sound().await;
+    let (code, text) = cellar.verb(&["history", PAGE]).await;
+    assert!(code == 0 && text.contains("deleted (gdpr 17)"), "{text}");
+
+    assert_eq!(cellar.verb(&["purge", PAGE, "--lift"]).await.0, 0);
+    assert_eq!(cellar.verb(&["purge", PAGE, "--lift"]).await.0, 1);
+    cellar.archive(&[story("a", 5, "fourth").event()]).await;
+    assert_eq!(cellar.versions(PAGE).await.last(), Some(&(5, "active".to_owned())));
+}
+
+#[tokio::test]
+async fn wrong_flags_and_settings_are_one_sentence_and_exit_with_64() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let wrong: &[(&[&str], &str)] = &[
+        (&["run", "--store", "ftp://x"], "--store (HASAD_STORE) must begin with file:, s3:// or memory:"),
+        (&["run", "--write-max", "soon"], "(HASAD_WRITE_MAX)"),
+        (&["run", "--write-max", "0"], "--write-max (HASAD_WRITE_MAX) must not be 0"),
+        (&["run", "--database-url", "mysql://x"], "--database-url (DATABASE_URL) must begin with postgres://"),
+        (&["run", "--redis-url", "http://x"], "--redis-url (REDIS_URL) must begin with redis://"),
+        (&["fsck", "--sample", "many"], "a sample is a number of objects, or a percentage such as 5%"),
+        (&["fsck", "--store", "memory:"], "is gone with the process"),
+        (&["fsck", "--store", "file:///not/there"], "names a folder that is not there: /not/there"),
+        (&["gc", "--grace=-1h"], "a duration cannot be negative (HASAD_GRACE)"),
+        (&["get", PAGE, "--at", "yesterday"], "a time is a day"),
+        (&["purge", "example.org"], "is not an address of a page"),
+        (&["fsk"], "did you mean 'fsck'?"),
+    ];
+    for (flags, sentence) in wrong {
+        let output = tokio::process::Command::from(cellar.command(flags)).output().await.expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{flags:?}: {said}");
+        assert!(
+            said.starts_with("hasad: ") && said.contains(sentence) && said.lines().count() == 1,
+            "{flags:?}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn missing_tables_are_told_with_the_remedy() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let url = cellar.stage.postgres.database().await;
+    let mut command = cellar.command(&["history", PAGE]);
+    command.env("DATABASE_URL", &url);
+    let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("`hasad migrate` makes them"), "{said}");
+    for _ in 0..2 {
+        let mut command = cellar.command(&["migrate"]);
+        command.env("DATABASE_URL", &url);
+        let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+        assert!(output.status.success());
+    }
+}
+
+#[tokio::test]
+async fn every_help_has_examples_and_no_credential_is_ever_shown() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let verbs =
+        ["run", "migrate", "history", "show", "diff", "get", "fsck", "gc", "import-ndjson", "export-ndjson", "purge"];
+    for verb in verbs {
+        let mut command = cellar.command(&[verb, "--help"]);
+        command.env("DATABASE_URL", "postgres://me:hunter2@db/x").env("AWS_SECRET_ACCESS_KEY", "hunter2");
+        let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("Examples:"), "{verb}");
+        assert!(!said.contains("hunter2"), "{verb}");
+    }
+}
