@@ -1,0 +1,3 @@
+//! Bisan.
+
+pub mod fold;
