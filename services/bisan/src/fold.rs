@@ -91,8 +91,8 @@ fn places(text: &str) -> impl Iterator<Item = Range<usize>> {
         let (mut end, mut last) = (start + first.len_utf8(), first);
         // A year and the letter behind it are two words: ٢٠٢٦م.
         let parts = |one: char, other: char| is_digit(one) != is_digit(other) && (is_arabic(one) || is_arabic(other));
-        while let Some((at, letter)) = letters
-            .next_if(|(_, letter)| clings(*letter) || (letter.is_alphanumeric() && !parts(last, *letter)))
+        while let Some((at, letter)) =
+            letters.next_if(|(_, letter)| clings(*letter) || (letter.is_alphanumeric() && !parts(last, *letter)))
         {
             end = at + letter.len_utf8();
             if !clings(letter) {
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn the_article_is_taken_off_with_what_stands_before_it() {
-        for word in ["الكتاب", "والكتاب", "فالكتاب", "بالكتاب", "كالكتاب", "وبالكتاب"] {
+        for word in ["الكتاب", "والكتاب", "فالكتاب", "بالكتاب", "كالكتاب", "وبالكتاب"]
+        {
             assert_eq!(text(word), "كتاب", "{word}");
         }
         assert_eq!(text("للكتاب"), "لكتاب كتاب", "to the book, or: to Lkitab");
@@ -199,7 +200,8 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_an_article_stays() {
-        for word in ["الله", "والله", "الان", "التي", "والدين", "والدته", "الف", "الي"] {
+        for word in ["الله", "والله", "الان", "التي", "والدين", "والدته", "الف", "الي"]
+        {
             assert_eq!(text(word), word);
         }
         assert_ne!(text("ماء"), text("ما"));
@@ -208,7 +210,8 @@ mod tests {
     #[test]
     fn each_word_knows_where_it_stands() {
         let original = "قال «مُحَمَّدٌ»: Hello, 2026م!";
-        let found: Vec<_> = words(original).into_iter().map(|word| (original[word.place].to_owned(), word.tokens)).collect();
+        let found: Vec<_> =
+            words(original).into_iter().map(|word| (original[word.place].to_owned(), word.tokens)).collect();
         let expected = [("قال", "قال"), ("مُحَمَّدٌ", "محمد"), ("Hello", "hello"), ("2026", "2026"), ("م", "م")];
         let expected: Vec<_> = expected.map(|(raw, token)| (raw.to_owned(), vec![token.to_owned()])).into();
         assert_eq!(found, expected);

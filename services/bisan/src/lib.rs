@@ -1,3 +1,18 @@
-//! Bisan.
+//! Bisan, the reader's side: keeps the newest state of each article in one file of SQLite, searches it, and serves it to readers.
+//!
+//! - [`consume`], [`event`]: from the stream into the file, each event once
+//! - [`fold`], [`search`]: what a reader types, and what it finds
+//! - [`store`]: the file, and every statement
+//! - `serve`: the read API and the reading pages
+//! - `cli`, `config`: the verbs and the settings
 
+mod error;
+pub mod event;
 pub mod fold;
+pub mod store;
+
+pub use error::Error;
+pub use store::Store;
+
+/// This version, as dead letters and validators name it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
