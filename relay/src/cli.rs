@@ -1,13 +1,12 @@
 //! The verbs, and what they print.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use terminal::{LogFormat, age, print, print_json, table, unusable};
 
-use crate::complaint::{Usage, usage};
 use crate::config::{Config, Database};
-use crate::output::{Progress, age, print, print_json, table};
+use crate::progress::Progress;
 use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people::{self, RelayStatus};
 use crate::{Relay, retention, store};
@@ -36,19 +35,13 @@ pub struct Cli {
     verb: Verb,
 
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as relay=debug
-    #[arg(long, env = "RELAY_LOG", global = true, default_value = "info", value_parser = log_filter, value_name = "FILTER",
+    #[arg(long, env = "RELAY_LOG", global = true, default_value = "info", value_parser = terminal::log_filter, value_name = "FILTER",
           help_heading = OUTPUT)]
     log: String,
 
     /// How log lines look
     #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT", help_heading = OUTPUT)]
     log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -115,7 +108,7 @@ enum Verb {
   relay prune --retention 1h")]
     Prune {
         /// How old
-        #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = crate::config::duration,
+        #[arg(long, env = "RELAY_RETENTION", default_value = "24h", value_parser = terminal::duration,
               value_name = "DURATION", help_heading = FILTERS)]
         retention: Duration,
 
@@ -224,13 +217,14 @@ struct Change {
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Run(config) => {
-            config.check().map_err(Usage)?;
-            trace(&cli.log, cli.log_format);
-            Relay::run(*config, asked_to_stop()).await?;
+            let asked_to_stop = terminal::asked_to_stop();
+            config.check()?;
+            terminal::trace(&cli.log, cli.log_format);
+            Relay::run(*config, asked_to_stop).await?;
         }
         Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
         Verb::Migrate { database, print: false } => {
-            database.options().map_err(Usage)?;
+            database.options()?;
             let mut db = database.open().await?;
             let (before, now) = (outbox::migrate(&mut db, &database.schema).await?, outbox::SCHEMA_VERSION);
             let schema = &database.schema;
@@ -244,7 +238,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Blockers { database, json } => blockers(&database, json).await?,
         Verb::Dead(verb) => dead_letters(verb).await?,
         Verb::Prune { retention, .. } if retention.is_zero() => {
-            return Err(usage(
+            return Err(unusable(
                 "--retention (RELAY_RETENTION) is 0, which keeps rows for ever; say how old, such as 1h",
             ));
         }
@@ -264,9 +258,8 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     let (relay, streams) = (people::relay(&mut db).await?, people::streams(&mut db).await?);
     let (groups, consumers) = (people::groups(&mut db).await?, people::consumers(&mut db).await?);
     if json {
-        return print_json(
-            &serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers }),
-        );
+        let all = serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers });
+        return Ok(print_json(&all)?);
     }
     let mut text = format!("{}; {}\n\n", who_works(&relay), how_far(&relay));
     let mut rows = vec![["stream", "unsent", "oldest", "held", "dead", "sent up to", "last sent"].map(str::to_owned)];
@@ -326,7 +319,7 @@ fn how_far(relay: &RelayStatus) -> String {
 async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
     let blockers = people::blockers(&mut connect(database).await?).await?;
     if json {
-        return print_json(&blockers);
+        return Ok(print_json(&blockers)?);
     }
     if blockers.is_empty() {
         print("nobody is writing to the outbox\n");
@@ -386,7 +379,7 @@ enum Deed {
 async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<()> {
     // To name nothing must not mean everything.
     if change.ids.is_empty() && change.which.is_everything() && !change.all {
-        return Err(usage(
+        return Err(unusable(
             "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group or --all",
         ));
     }
@@ -443,39 +436,10 @@ fn left_alone(replayed: dead::Replayed) -> String {
 
 /// A connection for a verb that needs the tables to be there and of our version.
 async fn connect(database: &Database) -> anyhow::Result<sqlx::PgConnection> {
-    database.options().map_err(Usage)?;
+    database.options()?;
     let mut db = database.connect().await?;
     store::tables(&mut db, &database.schema).await?;
     Ok(db)
-}
-
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-}
-
-fn trace(filter: &str, format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::new(filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-}
-
-/// A single word that is no level would be a module that nobody has, and silence.
-fn log_filter(text: &str) -> Result<String, String> {
-    let levels = ["off", "error", "warn", "info", "debug", "trace"];
-    let word = !text.contains(['=', ',', ':']);
-    if word && !levels.contains(&text.to_lowercase().as_str()) {
-        return Err(format!("a level is one of {}", levels.join(", ")));
-    }
-    tracing_subscriber::EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

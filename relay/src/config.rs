@@ -1,40 +1,16 @@
 //! One struct: a field is a flag, an environment variable, a default and a line of `--help`. Everything is checked before
 //! anything connects.
 
-use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
+use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use terminal::{Secret, Unusable, duration};
 
 use crate::Error;
-
-/// A value that must not be seen: a URL with credentials.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The value itself, for the one who connects with it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("...")
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
 
 /// The heading of such flags in `--help`.
 const CONNECTION: &str = "Connection";
@@ -142,7 +118,7 @@ pub struct Config {
 
 impl Config {
     /// What is wrong with the settings taken together, in one sentence.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Unusable> {
         self.database.options()?;
         self.redis()?;
         let named = |flag: &str| format!("{flag} (RELAY_{})", flag[2..].replace('-', "_").to_uppercase());
@@ -154,7 +130,7 @@ impl Config {
             ("--report-interval", self.report_interval),
         ];
         if let Some((flag, _)) = positive.iter().find(|(_, duration)| duration.is_zero()) {
-            return Err(Error::Unusable(format!("{} must not be 0", named(flag))));
+            return Err(Unusable(format!("{} must not be 0", named(flag))));
         }
         let rules = [
             (
@@ -178,14 +154,14 @@ impl Config {
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, one, is, other)) => Err(Error::Unusable(format!("{} {is} {}", named(one), named(other)))),
+            Some((_, one, is, other)) => Err(Unusable(format!("{} {is} {}", named(one), named(other)))),
             None => Ok(()),
         }
     }
 
     /// A client that has not connected yet.
-    pub(crate) fn redis(&self) -> Result<redis::Client, Error> {
-        let bad = |why: &str| Error::Unusable(format!("--redis-url (REDIS_URL) {why}"));
+    pub(crate) fn redis(&self) -> Result<redis::Client, Unusable> {
+        let bad = |why: &str| Unusable(format!("--redis-url (REDIS_URL) {why}"));
         let url = self.redis_url.reveal();
         let Some((scheme, _)) = url.split_once("://") else {
             return Err(bad("is not a URL, such as redis://127.0.0.1:6379"));
@@ -198,7 +174,7 @@ impl Config {
             None => redis::Client::open(url).map_err(|_| bad("cannot be read")),
             Some(file) => {
                 let pem = std::fs::read(file).map_err(|error| {
-                    Error::Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
+                    Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
                 })?;
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 redis::Client::build_with_tls(url, certificates).map_err(|_| {
@@ -211,32 +187,17 @@ impl Config {
 
 impl Database {
     /// How to connect; checked, not connected.
-    pub(crate) fn options(&self) -> Result<PgConnectOptions, Error> {
-        let bad = |why: &str| Error::Unusable(format!("--database-url (DATABASE_URL) {why}"));
-        let url = self.database_url.as_ref().ok_or_else(|| bad("is not set"))?.reveal();
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err(bad("must begin with postgres://"));
-        }
+    pub(crate) fn options(&self) -> Result<PgConnectOptions, Unusable> {
+        let options = terminal::postgres(self.database_url.as_ref(), "relay")?;
         if self.schema.is_empty() {
-            return Err(Error::Unusable("--schema (RELAY_SCHEMA) is empty".to_owned()));
+            return Err(Unusable("--schema (RELAY_SCHEMA) is empty".to_owned()));
         }
-        let options = PgConnectOptions::from_str(url).map_err(|_| bad("cannot be read"))?;
-        Ok(options.application_name("relay").disable_statement_logging())
+        Ok(options)
     }
 
-    /// A connection as it comes. What stands in the way is told with the address, and without credentials.
+    /// A connection as it comes.
     pub(crate) async fn open(&self) -> Result<PgConnection, Error> {
-        let options = self.options()?;
-        PgConnection::connect_with(&options).await.map_err(|error| match error {
-            sqlx::Error::Io(why) => {
-                let at = match options.get_socket() {
-                    Some(socket) => socket.display().to_string(),
-                    None => format!("{}:{}", options.get_host(), options.get_port()),
-                };
-                sqlx::Error::Io(std::io::Error::new(why.kind(), format!("{at}: {why}"))).into()
-            }
-            other => other.into(),
-        })
+        Ok(terminal::open(&self.options()?).await?)
     }
 
     /// A connection that finds the outbox's tables.
@@ -255,16 +216,6 @@ impl Database {
         .await?;
         Ok(db)
     }
-}
-
-/// `300ms`, `2s`, `24h`, `7d`, or `0`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if text.trim() == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let span: jiff::Span = text.parse().map_err(|_| "a duration is a number and a unit, such as 300ms, 2s or 24h")?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
 #[cfg(test)]
@@ -307,13 +258,5 @@ mod tests {
         let config = config(&["--redis-url", "redis://me:hunter2@localhost:notaport"]);
         assert!(!format!("{config:?}").contains("hunter2"));
         assert!(!config.check().expect_err("bad port").to_string().contains("hunter2"));
-    }
-
-    #[test]
-    fn durations_are_a_number_and_a_unit() {
-        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert!(duration("5").is_err() && duration("-2s").is_err() && duration("soon").is_err());
     }
 }

@@ -18,6 +18,12 @@ pub enum Error {
     Redis(#[from] Outage),
 }
 
+impl From<terminal::Unusable> for Error {
+    fn from(unusable: terminal::Unusable) -> Self {
+        Self::Unusable(unusable.0)
+    }
+}
+
 /// Redis is away, or takes nothing from anyone. No event is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Redis: {0}")]

@@ -1,0 +1,48 @@
+//! A Postgres to connect to.
+
+use std::str::FromStr;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+
+use crate::{Secret, Unusable};
+
+/// How to connect to DATABASE_URL under a name that `pg_stat_activity` shows; checked, not connected.
+pub fn postgres(url: Option<&Secret>, application: &str) -> Result<PgConnectOptions, Unusable> {
+    let bad = |why: &str| Unusable(format!("--database-url (DATABASE_URL) {why}"));
+    let url = url.ok_or_else(|| bad("is not set"))?.reveal();
+    if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+        return Err(bad("must begin with postgres://"));
+    }
+    // The library's own message may quote the URL, and with it the password.
+    let options = PgConnectOptions::from_str(url).map_err(|_| bad("cannot be read"))?;
+    Ok(options.application_name(application).disable_statement_logging())
+}
+
+/// A connection. What stands in the way is told with the address, and without credentials.
+pub async fn open(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    PgConnection::connect_with(options).await.map_err(|error| match error {
+        sqlx::Error::Io(why) => {
+            let at = match options.get_socket() {
+                Some(socket) => socket.display().to_string(),
+                None => format!("{}:{}", options.get_host(), options.get_port()),
+            };
+            sqlx::Error::Io(std::io::Error::new(why.kind(), format!("{at}: {why}")))
+        }
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_of_a_postgres_is_named_without_its_password() {
+        assert_eq!(postgres(None, "x").expect_err("none").0, "--database-url (DATABASE_URL) is not set");
+        let wrong = postgres(Some(&"mysql://me:hunter2@x".into()), "x").expect_err("wrong");
+        assert_eq!(wrong.0, "--database-url (DATABASE_URL) must begin with postgres://");
+        let wrong = postgres(Some(&"postgres://me:hunter2@x:port/".into()), "x").expect_err("wrong");
+        assert_eq!(wrong.0, "--database-url (DATABASE_URL) cannot be read");
+    }
+}

@@ -1,0 +1,25 @@
+//! The manners of our command lines, the same in every program: one sentence for what is wrong, tables for people and JSON
+//! for programs, nothing that could disturb a terminal, and a log that goes to stderr.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `complaint.rs` | what is said when flags are wrong or a verb fails, and the exit code |
+//! | `setting.rs` | values of flags: secrets, durations |
+//! | `database.rs` | a Postgres to connect to, and what is said if that fails |
+//! | `output.rs` | tables, JSON, text from elsewhere made harmless |
+//! | `log.rs` | what is logged, and how lines look |
+//! | `stop.rs` | SIGTERM and SIGINT |
+
+mod complaint;
+mod database;
+mod log;
+mod output;
+mod setting;
+mod stop;
+
+pub use complaint::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Unusable, complain, parse, unusable};
+pub use database::{open, postgres};
+pub use log::{LogFormat, log_filter, trace};
+pub use output::{age, print, print_json, printable, printable_lines, table};
+pub use setting::{Secret, duration};
+pub use stop::asked_to_stop;

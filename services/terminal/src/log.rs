@@ -1,0 +1,51 @@
+//! What is logged, and how lines look. Always to stderr: stdout belongs to the verb's answer.
+
+use std::io::IsTerminal;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Checks a filter. A single word that is no level would be a module that nobody has, and silence.
+pub fn log_filter(text: &str) -> Result<String, String> {
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    let word = !text.contains(['=', ',', ':']);
+    if word && !levels.contains(&text.to_lowercase().as_str()) {
+        return Err(format!("a level is one of {}", levels.join(", ")));
+    }
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Lets the log begin.
+pub fn trace(filter: &str, format: LogFormat) {
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        assert!(log_filter("info").is_ok() && log_filter("tool=debug,warn").is_ok());
+        assert_eq!(
+            log_filter("loud").expect_err("no level"),
+            "a level is one of off, error, warn, info, debug, trace"
+        );
+    }
+}
