@@ -110,3 +110,12 @@ fn person(name: &str, url: Option<&str>) -> Result<(), Error> {
 fn at_most(what: &str, is: usize, max: usize) -> Result<(), Error> {
     if is <= max { Ok(()) } else { Err(Error::Rejected(format!("{what}: {is} is more than {max}"))) }
 }
+
+/// Where an event comes from.
+pub(crate) fn origin(event: &Export) -> &Origin {
+    match event {
+        Export::ArticleUpserted(event) => &event.origin,
+        Export::ArticleDeleted(event) => &event.origin,
+        Export::AuthorUpserted(event) => &event.origin,
+    }
+}

@@ -1,17 +1,22 @@
 //! Bisan, the reader's side: keeps the newest state of each article in one file of SQLite, searches it, and serves it to readers.
 //!
-//! - [`consume`], [`event`]: from the stream into the file, each event once
+//! - [`Consume`], [`event`]: from the stream into the file, each event once
 //! - [`fold`], [`search`]: what a reader types, and what it finds
 //! - [`store`]: the file, and every statement
 //! - `serve`: the read API and the reading pages
 //! - `cli`, `config`: the verbs and the settings
 
+mod consume;
 mod error;
 pub mod event;
 pub mod fold;
+mod rebuild;
+pub mod search;
 pub mod store;
 
+pub use consume::Consume;
 pub use error::Error;
+pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, rebuild};
 pub use store::Store;
 
 /// This version, as dead letters and validators name it.

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Applied;
 use super::dirty::touch;
+use super::read::root;
 use crate::{Error, fold};
 
 /// More names than this do not share an author's page, but the address of a newsroom or of the site.
@@ -101,6 +102,44 @@ pub(super) fn sign(tx: &Transaction<'_>, article: i64, authors: &[(i64, &str)]) 
         insert.execute(params![article, position, author, name])?;
     }
     Ok(())
+}
+
+/// Makes somebody the same person as somebody else, whoever has been merged into them before included; because a person
+/// says so.
+pub fn merge(tx: &Transaction<'_>, id: i64, into: i64) -> Result<(), Error> {
+    let unknown = |id: i64| Error::Rejected(format!("there is no author {id}"));
+    let from = root(tx, id)?.ok_or_else(|| unknown(id))?;
+    let into = root(tx, into)?.ok_or_else(|| unknown(into))?;
+    if from == into {
+        return Err(Error::Rejected(format!("{id} and {into} are one person already")));
+    }
+    let mut followers = tx.prepare_cached("select id from author where id = ?1 or merged_into = ?1")?;
+    let followers: Vec<i64> = followers.query_map([from], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    followers.into_iter().try_for_each(|id| link(tx, id, Some(into), "operator"))
+}
+
+/// Takes a merge back: somebody is a person of their own again.
+pub fn split(tx: &Transaction<'_>, id: i64) -> Result<(), Error> {
+    let merged_by: Option<Option<String>> = tx
+        .prepare_cached("select merged_by from author where id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    match merged_by {
+        None => Err(Error::Rejected(format!("there is no author {id}"))),
+        Some(None) => Err(Error::Rejected(format!("author {id} was not merged into anybody"))),
+        Some(Some(by)) if by == "url" => Err(Error::Rejected(format!(
+            "author {id} was merged because the source gives both names one address; merge it into somebody else instead"
+        ))),
+        Some(Some(_)) => {
+            link(tx, id, None, "operator")?;
+            let place = tx
+                .prepare_cached("select source_name, url from author where id = ?1 and url is not null")?
+                .query_row([id], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
+                .optional()?;
+            // Its address may say more than nobody.
+            place.map_or(Ok(()), |(source, url)| join(tx, &source, &url))
+        }
+    }
 }
 
 /// Names that share an author's page become one person: the first of them, by its letters, so that the order in which they

@@ -5,16 +5,29 @@
 
 mod article;
 mod author;
+mod check;
 mod dirty;
 mod open;
+mod read;
 mod schema;
+mod search;
 mod text;
 
 pub use article::Applied;
+pub use author::{merge, split};
+pub use check::{Finding, Health, repair, verify};
 pub use open::Store;
+pub use read::{
+    Alias, Choices, Cursor, Filter, Full, Person, Signature, Summary, article, choices, id_of, list, newest_change,
+    newest_change_at, people, person,
+};
 pub use schema::{SCHEMA_VERSION, migrate};
 
+pub use search::RANKED_MAX;
+
 pub(crate) use article::apply;
+pub(crate) use read::hit;
+pub(crate) use search::ranked;
 
 /// Now, in seconds of Unix.
 pub(crate) fn now() -> i64 {
