@@ -6,17 +6,23 @@
 //! - `serve`: the read API and the reading pages
 //! - `cli`, `config`: the verbs and the settings
 
+mod cli;
+mod config;
 mod consume;
 mod error;
 pub mod event;
 pub mod fold;
 mod rebuild;
 pub mod search;
+mod serve;
 pub mod store;
 
+pub use cli::{Cli, run};
+pub use config::{Config, Database};
 pub use consume::Consume;
 pub use error::Error;
 pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, rebuild};
+pub use serve::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, serve};
 pub use store::Store;
 
 /// This version, as dead letters and validators name it.

@@ -81,7 +81,7 @@ fn write(store: &Store, batch: &mut Vec<(u64, Export)>, rebuilt: &mut Rebuilt) -
         for (number, event) in batch.iter() {
             match store::apply(tx, event) {
                 Ok(applied) => all.push(Ok(applied)),
-                // It is refused before anything of it is written, but for who has signed it.
+                // It is refused before anything of it is written.
                 Err(Error::Rejected(reason)) => all.push(Err((*number, reason))),
                 Err(error) => return Err(error),
             }

@@ -46,10 +46,11 @@ pub(crate) fn apply(tx: &Transaction<'_>, event: &Export) -> Result<Applied, Err
 
 fn upsert(tx: &Transaction<'_>, event: &ArticleUpserted) -> Result<Applied, Error> {
     let (origin, article) = (&event.origin, &event.article);
+    let known = known(tx, &origin.source_url)?;
+    let newer = is_newer(origin, known.as_ref(), true)?;
     // Also of a version that came too late: who has written something is known, in whatever order it is told.
     let authors = bylines(tx, event)?;
-    let known = known(tx, &origin.source_url)?;
-    if !is_newer(origin, known.as_ref(), true)? {
+    if !newer {
         return Ok(Applied::Older);
     }
     let change = next_change(tx)?;

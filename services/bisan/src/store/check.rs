@@ -46,6 +46,11 @@ impl Health {
         self.findings.is_empty()
     }
 
+    /// One more thing that is wrong.
+    pub fn add(&mut self, kind: &'static str, example: String) {
+        self.find(kind, example);
+    }
+
     fn find(&mut self, kind: &'static str, example: String) {
         let finding = self.findings.entry(kind).or_default();
         finding.count += 1;
@@ -90,6 +95,12 @@ pub fn verify(tx: &Transaction<'_>, one_in: u32) -> Result<Health, Error> {
     }
     compare(tx, one_in, &mut health)?;
     Ok(health)
+}
+
+/// Whether the index of the text agrees with its own text. An error says that it does not.
+pub fn check_index(db: &Connection) -> Result<(), Error> {
+    db.execute("insert into article_text (article_text, rank) values ('integrity-check', 1)", [])?;
+    Ok(())
 }
 
 const MISSING: &str = "select 'article ' || id || ' cannot be found' from article

@@ -15,7 +15,7 @@ mod text;
 
 pub use article::Applied;
 pub use author::{merge, split};
-pub use check::{Finding, Health, repair, verify};
+pub use check::{Finding, Health, check_index, repair, verify};
 pub use open::Store;
 pub use read::{
     Alias, Choices, Cursor, Filter, Full, Person, Signature, Summary, article, choices, id_of, list, newest_change,
@@ -25,7 +25,7 @@ pub use schema::{SCHEMA_VERSION, migrate};
 
 pub use search::RANKED_MAX;
 
-pub(crate) use article::apply;
+pub(crate) use article::{apply, seconds};
 pub(crate) use read::hit;
 pub(crate) use search::ranked;
 

@@ -13,7 +13,7 @@ use crate::Error;
 /// Another process may write, too: a `repair` beside a `run`.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// Whoever reads gives up after so long.
-pub const READ_MAX: Duration = Duration::from_secs(5);
+const READ_MAX: Duration = Duration::from_secs(5);
 /// Reads at once; more wait for their turn.
 const READERS_MAX: usize = 4;
 const WRITER_CACHE_KB: i64 = 16 << 10;
@@ -118,6 +118,18 @@ impl Store {
         let value = Self::read_with(&mut db, work);
         self.put_back(db);
         value
+    }
+
+    /// Work is done: the log goes back into the file. That it cannot just now is no failure.
+    pub fn rest(&self) {
+        let rested = self.with_writer(|db| {
+            db.execute_batch("pragma optimize")?;
+            db.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
+            Ok(())
+        });
+        if let Err(error) = rested {
+            tracing::debug!(error = outbox::in_words(&error), "the log of the file stays for the next time");
+        }
     }
 
     fn read_with<T>(

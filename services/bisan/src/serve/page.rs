@@ -1,0 +1,403 @@
+//! The pages: a list, an article, a person, what was found, and what went wrong. Everything that comes from outside is escaped
+//! by the macro; nothing of it is ever written as markup.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::asked::Asked;
+use crate::search::{Found, Marked};
+use crate::store::{Choices, Full, Person, Signature, Summary};
+
+pub(super) const STYLE: &str = include_str!("style.css");
+pub(super) const SCRIPT: &str = include_str!("page.js");
+pub(super) const ICON: &str = include_str!("icon.svg");
+
+/// Languages that are written from right to left.
+const RIGHT_TO_LEFT: [&str; 11] = ["ar", "arz", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur"];
+const LANGUAGE_BYTES_MAX: usize = 35;
+
+/// The newest articles.
+pub(super) fn list(asked: &Asked, choices: &Choices, articles: &[Summary], next: Option<&str>) -> Markup {
+    let filtered = FILTERS.iter().any(|name| asked.get(name).is_some());
+    frame("Newest articles", asked.get("q"), html! {
+        (filters("/articles", asked, choices, None))
+        h1.quiet { "Newest articles" }
+        @if articles.is_empty() {
+            @if filtered {
+                (empty("Nothing fits these filters.", html! { a href="/articles" { "Show everything" } }))
+            } @else {
+                (empty("No article has arrived yet.", html! { "What the scraper finds appears here by itself." }))
+            }
+        }
+        (items(articles))
+        (pager(None, next, "Newer", "Older"))
+    })
+}
+
+/// What was found; nothing was looked for yet: `None`.
+pub(super) fn search(
+    asked: &Asked,
+    choices: &Choices,
+    found: Option<&Found>,
+    previous: Option<&str>,
+    next: Option<&str>,
+) -> Markup {
+    let query = asked.get("q").unwrap_or_default();
+    let title = if query.is_empty() { "Search".to_owned() } else { format!("{query} · Search") };
+    frame(&title, Some(query), html! {
+        (filters("/search", asked, choices, Some(query)))
+        @match found {
+            None => {
+                h1.quiet { "Search" }
+                (empty("What are you looking for?", html! {
+                    "Every word must be there; words in quotes stand side by side. Vowel marks, hamzas and the article make no "
+                    "difference: " bdi lang="ar" { "المدرسة" } " finds " bdi lang="ar" { "مَدْرَسَة" } "."
+                }))
+            }
+            Some(found) if found.hits.is_empty() => {
+                h1.quiet { "Nothing found for " bdi { q { (query) } } }
+                (empty("No article has all of these words.", html! {
+                    "Try fewer or other words, or without filters. " a href="/articles" { "Read the newest articles" }
+                }))
+            }
+            Some(found) => {
+                h1.quiet {
+                    (count(found)) " for " bdi { q { (query) } }
+                }
+                ol.articles {
+                    @for hit in &found.hits {
+                        li {
+                            (item(&hit.article, marked(&hit.article.title, &hit.title_marks), html! {
+                                p.lead { (marked_text(&hit.snippet)) }
+                            }))
+                        }
+                    }
+                }
+            }
+        }
+        (pager(previous, next, "Previous", "Next"))
+    })
+}
+
+/// One article.
+pub(super) fn article(article: &Full) -> Markup {
+    let summary = &article.summary;
+    let paragraphs = || article.body.split("\n\n").map(str::trim).filter(|text| !text.is_empty());
+    let repeats_lead = paragraphs().next().is_some_and(|first| first.starts_with(summary.lead.trim_end_matches('…').trim()));
+    frame(&headline(&summary.title), None, html! {
+        article.full dir=(direction(summary)) lang=[language(summary)] {
+            header {
+                (facts(summary))
+                h1 { (headline(&summary.title)) }
+                (signed(&summary.authors))
+                @if !summary.lead.is_empty() && !repeats_lead { p.standfirst { (summary.lead) } }
+            }
+            div.body {
+                @for paragraph in paragraphs() {
+                    p { @for (nth, line) in paragraph.lines().enumerate() { @if nth > 0 { br; } (line) } }
+                }
+                @if article.body.trim().is_empty() { p.quiet { "This article has no text of its own." } }
+            }
+            @if !article.tags.is_empty() {
+                ul.tags { @for tag in &article.tags { li { (tag) } } }
+            }
+        }
+        footer.about {
+            p {
+                "Read at its source: "
+                (outside(&summary.source_url, html! { bdi { (host(&summary.source_url)) } }))
+            }
+            p.quiet {
+                "Version " (summary.version) ", fetched " (moment(&article.fetched_at))
+                @if let Some(modified) = &article.modified_at { ", changed there " (moment(modified)) }
+                "."
+            }
+        }
+    })
+}
+
+/// Somebody, and what they wrote.
+pub(super) fn author(person: &Person, articles: &[Summary], next: Option<&str>) -> Markup {
+    frame(&person.name, None, html! {
+        header.person {
+            h1 { bdi { (person.name) } }
+            p.quiet {
+                (articles_in_words(person.articles)) " · " bdi { (person.source_name) }
+                @if let Some(url) = &person.url { " · " (outside(url, html! { "Page at the source" })) }
+            }
+            @if !person.merged.is_empty() {
+                p.quiet { "Also " @for (nth, alias) in person.merged.iter().enumerate() {
+                    @if nth > 0 { ", " }
+                    bdi { (alias.name) }
+                    @if alias.source_name != person.source_name { " (" bdi { (alias.source_name) } ")" }
+                } }
+            }
+        }
+        @if articles.is_empty() { (empty("Nothing of theirs is there.", html! { a href="/articles" { "Read the newest articles" } })) }
+        (items(articles))
+        (pager(None, next, "Newer", "Older"))
+    })
+}
+
+/// What went wrong.
+pub(super) fn problem(status: u16, title: &str, detail: &str) -> Markup {
+    frame(title, None, html! {
+        div.problem {
+            p.status { (status) }
+            h1 { (title) }
+            p { bdi { (sentence(detail)) } }
+            p { a href="/" { "Read the newest articles" } }
+        }
+    })
+}
+
+// --- parts
+
+fn frame(title: &str, query: Option<&str>, main: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="referrer" content="no-referrer";
+                title { (title) " · Bisan" }
+                link rel="icon" href="/icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="/style.css";
+                script src="/page.js" defer {}
+            }
+            body {
+                a.skip href="#main" { "To the text" }
+                header.top {
+                    a.name href="/" { "Bisan" }
+                    form.search role="search" action="/search" {
+                        input type="search" name="q" id="q" value=[query] dir="auto" autocomplete="off" maxlength="512"
+                            placeholder="Search" aria-label="Search articles" accesskey="s";
+                        kbd aria-hidden="true" { "/" }
+                    }
+                }
+                main id="main" { (main) }
+            }
+        }
+    }
+}
+
+const FILTERS: [&str; 4] = ["source", "language", "from", "until"];
+
+/// A form that works without a script; closed until something is chosen.
+fn filters(action: &str, asked: &Asked, choices: &Choices, query: Option<&str>) -> Markup {
+    let chosen = FILTERS.iter().any(|name| asked.get(name).is_some());
+    html! {
+        details.filters open[chosen] {
+            summary { "Filters" @if chosen { " (on)" } }
+            form action=(action) {
+                @if let Some(query) = query { input type="hidden" name="q" value=(query); }
+                (choice("source", "Source", "All sources", &choices.sources, asked))
+                (choice("language", "Language", "All languages", &choices.languages, asked))
+                label { span { "From" } input type="date" name="from" value=[asked.get("from")]; }
+                label { span { "Until" } input type="date" name="until" value=[asked.get("until")]; }
+                div.buttons {
+                    button { "Show" }
+                    @if chosen { a href={ (action) @if let Some(query) = query { "?q=" (super::asked::escaped(query)) } } { "Clear" } }
+                }
+            }
+        }
+    }
+}
+
+fn choice(name: &str, label: &str, all: &str, values: &[String], asked: &Asked) -> Markup {
+    let chosen = asked.get(name);
+    html! {
+        label {
+            span { (label) }
+            select name=(name) {
+                option value="" { (all) }
+                @for value in values { option value=(value) selected[chosen == Some(value)] { (value) } }
+                @if let Some(other) = chosen.filter(|chosen| !values.iter().any(|value| value == chosen)) {
+                    option value=(other) selected { (other) }
+                }
+            }
+        }
+    }
+}
+
+fn items(articles: &[Summary]) -> Markup {
+    html! {
+        @if !articles.is_empty() {
+            ol.articles {
+                @for article in articles {
+                    li {
+                        (item(article, html! { (headline(&article.title)) }, html! {
+                            @if !article.lead.is_empty() { p.lead { (article.lead) } }
+                        }))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn item(article: &Summary, title: Markup, text: Markup) -> Markup {
+    html! {
+        article dir=(direction(article)) lang=[language(article)] {
+            (facts(article))
+            h2 { a href={ "/articles/" (article.id) } { (title) } }
+            (text)
+            (signed(&article.authors))
+        }
+    }
+}
+
+/// Source, section, date: in the order of the article's own script.
+fn facts(article: &Summary) -> Markup {
+    html! {
+        p.facts {
+            bdi.source { (article.source_name) }
+            @if let Some(section) = &article.section { span.dot { "·" } bdi { (section) } }
+            span.dot { "·" }
+            (day(article.dated_at))
+        }
+    }
+}
+
+fn signed(authors: &[Signature]) -> Markup {
+    html! {
+        @if !authors.is_empty() {
+            p.authors {
+                @for (nth, author) in authors.iter().enumerate() {
+                    @if nth > 0 { span.dot { "·" } }
+                    a href={ "/authors/" (author.id) } rel="author" { bdi { (author.name) } }
+                }
+            }
+        }
+    }
+}
+
+fn pager(previous: Option<&str>, next: Option<&str>, back: &str, on: &str) -> Markup {
+    html! {
+        @if previous.is_some() || next.is_some() {
+            nav.pager aria-label="Pages" {
+                @if let Some(link) = previous { a rel="prev" href=(link) { "← " (back) } }
+                @if let Some(link) = next { a.on rel="next" href=(link) { (on) " →" } }
+            }
+        }
+    }
+}
+
+fn empty(sentence: &str, more: Markup) -> Markup {
+    html! { div.empty { p { (sentence) } p.quiet { (more) } } }
+}
+
+/// A title with its marks; places are in characters.
+fn marked(text: &str, marks: &[(usize, usize)]) -> Markup {
+    if text.trim().is_empty() {
+        return html! { (headline(text)) };
+    }
+    let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let place = |character: usize| places.get(character).copied().unwrap_or(text.len());
+    let (mut markup, mut from) = (String::new(), 0);
+    for (start, end) in marks {
+        let (start, end) = (place(*start), place(*end));
+        markup += &html! { (&text[from..start]) mark { (&text[start..end]) } }.into_string();
+        from = end;
+    }
+    // Both halves went through the macro, which has escaped them.
+    PreEscaped(markup + &html! { (&text[from..]) }.into_string())
+}
+
+fn marked_text(snippet: &Marked) -> Markup {
+    html! { @if !snippet.text.trim().is_empty() { (marked(&snippet.text, &snippet.marks)) } }
+}
+
+/// A link that leads away, if it is one that a browser may follow.
+fn outside(url: &str, text: Markup) -> Markup {
+    let web = url.starts_with("https://") || url.starts_with("http://");
+    html! {
+        @if web { a href=(url) rel="noopener noreferrer nofollow external" { (text) } } @else { (text) }
+    }
+}
+
+// --- words
+
+fn headline(title: &str) -> String {
+    if title.trim().is_empty() { "(without a title)".to_owned() } else { title.to_owned() }
+}
+
+fn count(found: &Found) -> String {
+    match (found.total, found.more) {
+        (1, _) => "1 article".to_owned(),
+        (total, false) => format!("{total} articles"),
+        (total, true) => format!("More than {total} articles"),
+    }
+}
+
+fn articles_in_words(count: i64) -> String {
+    if count == 1 { "1 article".to_owned() } else { format!("{count} articles") }
+}
+
+/// As a sentence of its own.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}{}", letters.as_str(), if words.ends_with(['.', '?', '!']) { "" } else { "." })
+}
+
+fn direction(article: &Summary) -> &'static str {
+    match article.language.as_deref().map(|code| code.split('-').next().unwrap_or_default()) {
+        None | Some("" | "und") => "auto",
+        Some(code) if RIGHT_TO_LEFT.contains(&code.to_ascii_lowercase().as_str()) => "rtl",
+        Some(_) => "ltr",
+    }
+}
+
+fn language(article: &Summary) -> Option<&str> {
+    let code = article.language.as_deref()?;
+    let sound = code.len() <= LANGUAGE_BYTES_MAX && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    sound.then_some(code)
+}
+
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+fn day(seconds: i64) -> Markup {
+    match jiff::Timestamp::from_second(seconds) {
+        Ok(at) => html! { time datetime=(at) { (at.strftime("%-d %B %Y, %H:%M")) } },
+        Err(_) => html! {},
+    }
+}
+
+/// A time as a page gives it; what cannot be read is shown as it is.
+fn moment(text: &str) -> Markup {
+    match crate::store::seconds(text) {
+        Some(seconds) => day(seconds),
+        None => html! { bdi { (text) } },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_stand_where_the_characters_are() {
+        let text = marked("أخبار <b> غزة", &[(0, 5), (10, 13)]).into_string();
+        assert_eq!(text, "<mark>أخبار</mark> &lt;b&gt; <mark>غزة</mark>");
+        assert_eq!(marked("abc", &[(0, 3)]).into_string(), "<mark>abc</mark>");
+        assert_eq!(marked("abcd", &[(0, 1), (1, 2)]).into_string(), "<mark>a</mark><mark>b</mark>cd");
+    }
+
+    #[test]
+    fn no_link_leads_to_a_script() {
+        for url in ["javascript:alert(1)", "data:text/html,x", " https://x", "//evil.example"] {
+            assert!(!outside(url, html! { "x" }).into_string().contains("href"), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_host_of_an_address_is_what_stands_before_the_path() {
+        assert_eq!(host("https://example.org/a?b"), "example.org");
+        assert_eq!(host("https://example.org"), "example.org");
+    }
+}
