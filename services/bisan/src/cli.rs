@@ -43,7 +43,14 @@ pub struct Cli {
     log: String,
 
     /// How log lines look
-    #[arg(long, env = "BISAN_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT", help_heading = "Log")]
+    #[arg(
+        long,
+        env = "BISAN_LOG_FORMAT",
+        global = true,
+        default_value = "text",
+        value_name = "FORMAT",
+        help_heading = "Log"
+    )]
     log_format: LogFormat,
 }
 

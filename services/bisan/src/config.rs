@@ -95,9 +95,8 @@ impl Config {
             // While one batch is written the next one is read.
             .concurrency(2);
         if let Some(file) = &self.redis_ca_file {
-            let pem = std::fs::read(file).map_err(|error| {
-                unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
-            })?;
+            let pem = std::fs::read(file)
+                .map_err(|error| unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display())))?;
             builder = builder.redis_ca(pem);
         }
         builder.build().map_err(|error| unusable(error.to_string()))

@@ -82,7 +82,9 @@ pub(super) fn run(verb: &AuthorsVerb) -> anyhow::Result<ExitCode> {
         }
         AuthorsVerb::Split { id, database } => {
             let store = opened(database)?;
-            store.write_now(|tx| store::split(tx, *id)).map(|()| format!("author {id} is a person of their own again\n"))
+            store
+                .write_now(|tx| store::split(tx, *id))
+                .map(|()| format!("author {id} is a person of their own again\n"))
         }
     };
     match done {

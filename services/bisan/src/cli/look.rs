@@ -70,9 +70,9 @@ pub(super) struct ShowArgs {
 pub(super) fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
     let when = |flag: &str, text: &Option<String>| match text {
         None => Ok(None),
-        Some(text) => time(text)
-            .map(Some)
-            .ok_or_else(|| unusable(format!("{flag} {text:?} is not a day such as 2026-11-21, or a time with its zone"))),
+        Some(text) => time(text).map(Some).ok_or_else(|| {
+            unusable(format!("{flag} {text:?} is not a day such as 2026-11-21, or a time with its zone"))
+        }),
     };
     let from = when("--from", &arguments.from)?.map(|(seconds, _)| seconds);
     let until = when("--until", &arguments.until)?.map(|(seconds, day)| if day { seconds + 86_400 } else { seconds });

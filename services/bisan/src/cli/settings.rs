@@ -27,8 +27,10 @@ pub(super) fn show(json: bool) -> anyhow::Result<()> {
 
 /// Flag, variable, value, and whence.
 fn setting(argument: &Arg) -> Option<[String; 4]> {
-    let (flag, variable) = (format!("--{}", argument.get_long()?), argument.get_env()?.to_string_lossy().into_owned());
-    let default = || argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
+    let (flag, variable) =
+        (format!("--{}", argument.get_long()?), argument.get_env()?.to_string_lossy().into_owned());
+    let default =
+        || argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(",");
     let (value, from) = match std::env::var_os(&variable) {
         Some(_) if argument.is_hide_env_values_set() => (HIDDEN.to_owned(), "environment"),
         Some(value) => (value.to_string_lossy().into_owned(), "environment"),

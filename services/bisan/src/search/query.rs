@@ -105,7 +105,9 @@ impl Part {
         self.words.len() <= words.len()
             && self.words.iter().zip(words).all(|(wanted, word)| {
                 wanted.iter().any(|wanted| {
-                    word.tokens.iter().any(|token| token == wanted || (self.prefix && token.starts_with(wanted.as_str())))
+                    word.tokens
+                        .iter()
+                        .any(|token| token == wanted || (self.prefix && token.starts_with(wanted.as_str())))
                 })
             })
     }

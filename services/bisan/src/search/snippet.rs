@@ -85,7 +85,8 @@ fn piece(text: &str, words: &[Word], found: &[(usize, usize)]) -> Marked {
     let before = if text[..start].trim().is_empty() { "" } else { "… " };
     let after = if text[end..].trim().is_empty() { "" } else { " …" };
     let shift = before.chars().count();
-    let marks = in_letters(&text[start..end], &inside).into_iter().map(|(from, to)| (from + shift, to + shift)).collect();
+    let marks =
+        in_letters(&text[start..end], &inside).into_iter().map(|(from, to)| (from + shift, to + shift)).collect();
     // One letter becomes one blank, so that marks stay where they are.
     let line: String =
         text[start..end].trim_end().chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
@@ -111,7 +112,8 @@ fn best_start(text: &str, words: &[Word], found: &[(usize, usize)]) -> usize {
         return text.len() - text.trim_start().len();
     }
     let before = &text[earliest..first];
-    let sentence = before.char_indices().filter(|(_, letter)| matches!(letter, '.' | '!' | '?' | '؟' | '\n')).next_back();
+    let sentence =
+        before.char_indices().filter(|(_, letter)| matches!(letter, '.' | '!' | '?' | '؟' | '\n')).next_back();
     if let Some((at, letter)) = sentence {
         let behind = earliest + at + letter.len_utf8();
         return behind + (text[behind..].len() - text[behind..].trim_start().len());

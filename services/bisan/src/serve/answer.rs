@@ -108,7 +108,8 @@ pub(super) fn fresh(
             Ok(text) => (JSON, text),
             Err(error) => {
                 tracing::error!(%error, "an answer is no JSON");
-                return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written").answer(wanted);
+                return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the answer could not be written")
+                    .answer(wanted);
             }
         },
     };

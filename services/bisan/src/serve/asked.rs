@@ -24,7 +24,14 @@ impl Asked {
     pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
         let pairs = QueryString::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Problem::bad("the query string cannot be read: is it UTF-8, and percent-encoded?"))?;
-        Ok(Self(pairs.0.into_iter().map(|(name, value)| (name, value)).filter(|(_, value)| !value.trim().is_empty()).collect()))
+        Ok(Self(
+            pairs
+                .0
+                .into_iter()
+                .map(|(name, value)| (name, value))
+                .filter(|(_, value)| !value.trim().is_empty())
+                .collect(),
+        ))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -45,7 +52,8 @@ impl Asked {
     /// A time, and whether it is a whole day.
     fn time(&self, name: &str) -> Result<Option<(i64, bool)>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let wrong = || Problem::bad(format!("{name} is a day such as 2026-11-21, or a time such as 2026-11-21T08:00:00Z"));
+        let wrong =
+            || Problem::bad(format!("{name} is a day such as 2026-11-21, or a time such as 2026-11-21T08:00:00Z"));
         time(text).map(Some).ok_or_else(wrong)
     }
 
@@ -56,10 +64,12 @@ impl Asked {
     /// Where a list goes on.
     pub(super) fn after(&self) -> Result<Option<Cursor>, Problem> {
         let Some(text) = self.get("after") else { return Ok(None) };
-        let cursor = text.rsplit_once('.').and_then(|(dated_at, id)| {
-            Some(Cursor { dated_at: dated_at.parse().ok()?, id: id.parse().ok()? })
-        });
-        cursor.map(Some).ok_or_else(|| Problem::bad("after is what an earlier answer called next: take its link as it is"))
+        let cursor = text
+            .rsplit_once('.')
+            .and_then(|(dated_at, id)| Some(Cursor { dated_at: dated_at.parse().ok()?, id: id.parse().ok()? }));
+        cursor
+            .map(Some)
+            .ok_or_else(|| Problem::bad("after is what an earlier answer called next: take its link as it is"))
     }
 
     pub(super) fn search(&self) -> Result<Request, Problem> {

@@ -47,12 +47,12 @@ async fn admitted(turns: &Semaphore, wanted: Wanted, request: Request, next: Nex
         return Problem::new(StatusCode::URI_TOO_LONG, words).answer(wanted);
     }
     let Ok(_turn) = turns.try_acquire() else {
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many readers at once; try again soon").answer(wanted);
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too many readers at once; try again soon")
+            .answer(wanted);
     };
     match tokio::time::timeout(ANSWER_MAX, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "that took too long; try again, or ask for less").answer(wanted)
-        }
+        Err(_) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "that took too long; try again, or ask for less")
+            .answer(wanted),
     }
 }

@@ -20,8 +20,8 @@ use tokio::net::TcpListener;
 
 use crate::Store;
 
-pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 pub(crate) use asked::time;
+pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 
 /// Serves until `shutdown` resolves; then answers under way have so long to end.
 pub async fn serve(

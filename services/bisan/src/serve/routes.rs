@@ -79,7 +79,8 @@ async fn article(State(store): State<Store>, Path(id): Path<String>, headers: He
     let wanted = Wanted::by(&headers);
     let answer = async {
         let id = number(&id).ok_or_else(|| no_article(&id))?;
-        let article = store.read(move |db| store::article(db, id)).await?.ok_or_else(|| no_article(&id.to_string()))?;
+        let article =
+            store.read(move |db| store::article(db, id)).await?.ok_or_else(|| no_article(&id.to_string()))?;
         if let (Some(at), Some(reason)) = (&article.deleted_at, &article.deleted_reason) {
             let words = format!("article {id} was there once; it was deleted at {at} ({reason})");
             return Err(Problem::new(StatusCode::GONE, words));
@@ -104,7 +105,8 @@ async fn search(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Res
         if request.query.is_empty() && wanted == Wanted::Json {
             return Err(Problem::bad("q has no word in it: /search?q=..."));
         }
-        let choices = if wanted == Wanted::Page { store.read(|db| store::choices(db)).await? } else { Default::default() };
+        let choices =
+            if wanted == Wanted::Page { store.read(|db| store::choices(db)).await? } else { Default::default() };
         let (page, size, skipped) = (request.page, request.size, request.skipped());
         let empty = request.query.is_empty();
         let found = search::search(&store, request).await?;

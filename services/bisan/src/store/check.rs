@@ -76,9 +76,11 @@ pub fn verify(tx: &Transaction<'_>, one_in: u32) -> Result<Health, Error> {
             health.find("damaged", sentence);
         }
     }
-    for sentence in texts(tx, "select \"table\" || ' row ' || coalesce(rowid, '') || ' points to nothing in ' || parent
-                                 from pragma_foreign_key_check")?
-    {
+    for sentence in texts(
+        tx,
+        "select \"table\" || ' row ' || coalesce(rowid, '') || ' points to nothing in ' || parent
+                                 from pragma_foreign_key_check",
+    )? {
         health.find("dangling", sentence);
     }
     for sentence in texts(tx, MISSING)? {
@@ -150,7 +152,10 @@ pub fn repair(tx: &Transaction<'_>) -> Result<u64, Error> {
                 having max(position) <> count(*) or min(position) <> 1
          union select d.article_id from search_dirty d join article a on a.id = d.article_id where d.change > a.change",
     )?;
-    let stray = ids(tx, "select rowid from article_text where rowid not in (select id from article where deleted_at is null)")?;
+    let stray = ids(
+        tx,
+        "select rowid from article_text where rowid not in (select id from article where deleted_at is null)",
+    )?;
     {
         let mut articles = tx.prepare(&format!("{ORIGINALS} order by a.id"))?;
         let mut rows = articles.query([0])?;

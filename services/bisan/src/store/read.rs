@@ -231,8 +231,9 @@ pub fn list(db: &Connection, filter: &Filter, after: Option<Cursor>, size: u32) 
 
 /// A live article and its text, for what was found.
 pub(crate) fn hit(db: &Connection, id: i64) -> Result<Option<(Summary, String)>, Error> {
-    let mut query =
-        db.prepare_cached(&format!("select {SUMMARY}, a.body from article a where a.id = ?1 and a.deleted_at is null"))?;
+    let mut query = db.prepare_cached(&format!(
+        "select {SUMMARY}, a.body from article a where a.id = ?1 and a.deleted_at is null"
+    ))?;
     let mut rows = query.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     Ok(Some((summary(db, row)?, row.get(11)?)))
@@ -295,7 +296,9 @@ pub fn person(db: &Connection, id: i64) -> Result<Option<Person>, Error> {
           order by p.source_name, p.folded_name",
     )?;
     let merged = query
-        .query_map([root], |row| Ok(Alias { id: row.get(0)?, name: row.get(1)?, source_name: row.get(2)?, by: row.get(3)? }))?
+        .query_map([root], |row| {
+            Ok(Alias { id: row.get(0)?, name: row.get(1)?, source_name: row.get(2)?, by: row.get(3)? })
+        })?
         .collect::<Result<_, _>>()?;
     let (condition, values) = Filter { author: Some(root), ..Filter::default() }.conditions(db, 1)?;
     let mut count =
@@ -303,7 +306,14 @@ pub fn person(db: &Connection, id: i64) -> Result<Option<Person>, Error> {
     let articles = count.query_row(rusqlite::params_from_iter(values), |row| row.get(0))?;
     let mut query = db.prepare_cached("select id, name, source_name, url from author where id = ?1")?;
     let person = query.query_row([root], |row| {
-        Ok(Person { id: row.get(0)?, name: row.get(1)?, source_name: row.get(2)?, url: row.get(3)?, articles, merged })
+        Ok(Person {
+            id: row.get(0)?,
+            name: row.get(1)?,
+            source_name: row.get(2)?,
+            url: row.get(3)?,
+            articles,
+            merged,
+        })
     })?;
     Ok(Some(person))
 }
