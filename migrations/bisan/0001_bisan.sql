@@ -83,8 +83,9 @@ create index search_dirty_change on search_dirty (change);
 -- The text that is searched: folded words with one blank between them, of live articles only. The tokenizer `ascii` takes
 -- them as they are; what a word is, `fold` decides.
 create virtual table article_text using fts5 (title, lead, authors, body, tokenize = 'ascii', prefix = '2 3');
--- bm25 weighs a word in a title more than any number of the same in a body.
-insert into article_text (article_text, rank) values ('rank', 'bm25(20.0, 5.0, 5.0, 1.0)');
+-- bm25 is nearly saturated by these: a word in a title weighs more than the same in a lead or a name, and that more than
+-- dozens of the same in a body.
+insert into article_text (article_text, rank) values ('rank', 'bm25(400.0, 40.0, 40.0, 1.0)');
 
 -- What holds for the whole file, by name.
 create table fact (

@@ -1,5 +1,7 @@
 //! The search in the file: FTS5 over folded words.
 
+use std::cmp::Reverse;
+
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -9,8 +11,8 @@ use crate::search::{Ranked, Request};
 /// So many matches are ranked, the latest to come in first. Whoever looks for a word that is in more articles than that is
 /// not looking for the best of all of them; but titles are looked through beside that.
 pub const RANKED_MAX: usize = 2_000;
-/// Ranks that differ by less are equal, and the newer article comes first.
-const RANK_STEPS: f64 = 4.0;
+/// So many steps lie between nothing and the best match. On one step the newer article comes first.
+const RANK_STEPS: f64 = 64.0;
 
 /// Ranks what matches: words in titles before words in leads before words in bodies, and of equals the newest first.
 pub(crate) fn ranked(db: &Connection, request: &Request) -> Result<Ranked, Error> {
@@ -23,10 +25,13 @@ pub(crate) fn ranked(db: &Connection, request: &Request) -> Result<Ranked, Error
     if more {
         matches.truncate(RANKED_MAX);
         matches.extend(matching(db, &format!("title : ({expression})"), request)?);
-        matches.sort_by_key(|one| (one.id, one.rank));
+        matches.sort_by_key(|one| one.id);
         matches.dedup_by_key(|one| one.id);
     }
-    matches.sort_by_key(|one| (one.rank, std::cmp::Reverse((one.dated_at, one.id))));
+    // bm25 gives its best match the lowest number. How low depends on how rare the words are; so only parts of it compare.
+    let best = matches.iter().map(|one| one.rank).fold(0.0, f64::min);
+    let step = |one: &Match| (one.rank / best * RANK_STEPS).round() as i64;
+    matches.sort_by_cached_key(|one| Reverse((step(one), one.dated_at, one.id)));
     let total = matches.len();
     let page = matches.into_iter().skip(request.skipped()).take(request.size as usize);
     Ok(Ranked { ids: page.map(|one| one.id).collect(), total, more })
@@ -34,7 +39,7 @@ pub(crate) fn ranked(db: &Connection, request: &Request) -> Result<Ranked, Error
 
 struct Match {
     id: i64,
-    rank: i64,
+    rank: f64,
     dated_at: i64,
 }
 
@@ -52,8 +57,7 @@ fn matching(db: &Connection, expression: &str, request: &Request) -> Result<Vec<
     let mut values: Vec<Value> = vec![expression.to_owned().into(), limit.into()];
     values.extend(more);
     let matches = query.query_map(rusqlite::params_from_iter(values), |row| {
-        let rank: f64 = row.get(1)?;
-        Ok(Match { id: row.get(0)?, rank: (rank * RANK_STEPS).round() as i64, dated_at: row.get(2)? })
+        Ok(Match { id: row.get(0)?, rank: row.get(1)?, dated_at: row.get(2)? })
     })?;
     Ok(matches.collect::<Result<_, _>>()?)
 }
