@@ -61,14 +61,14 @@ pub(super) fn search(
                     }))
                 }
                 Some(found) if found.hits.is_empty() => {
-                    h1.quiet { "Nothing found for " bdi { q { (query) } } }
+                    h1.quiet { "Nothing found for “" bdi { (query) } "”" }
                     (empty("No article has all of these words.", html! {
                         "Try fewer or other words, or without filters. " a href="/articles" { "Read the newest articles" }
                     }))
                 }
                 Some(found) => {
                     h1.quiet {
-                        (count(found)) " for " bdi { q { (query) } }
+                        (count(found)) " for “" bdi { (query) } "”"
                     }
                     ol.articles {
                         @for hit in &found.hits {
@@ -276,7 +276,7 @@ fn facts(article: &Summary) -> Markup {
             bdi.source { (article.source_name) }
             @if let Some(section) = &article.section { span.dot { "·" } bdi { (section) } }
             span.dot { "·" }
-            (day(article.dated_at))
+            (day(article.dated_at, article.language.as_deref()))
         }
     }
 }
@@ -383,17 +383,25 @@ fn host(url: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-fn day(seconds: i64) -> Markup {
-    match jiff::Timestamp::from_second(seconds) {
-        Ok(at) => html! { time datetime=(at) { (at.strftime("%-d %B %Y, %H:%M")) } },
-        Err(_) => html! {},
+const MONTHS_ARABIC: [&str; 12] =
+    ["يناير", "فبراير", "مارس", "أبريل", "مايو", "يونيو", "يوليو", "أغسطس", "سبتمبر", "أكتوبر", "نوفمبر", "ديسمبر"];
+
+/// In UTC, since nobody knows where the reader is; in the article's language if that is Arabic.
+fn day(seconds: i64, language: Option<&str>) -> Markup {
+    let Ok(at) = jiff::Timestamp::from_second(seconds) else { return html! {} };
+    if language.is_some_and(|code| code == "ar" || code.starts_with("ar-")) {
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC);
+        let month = usize::try_from(date.month()).ok().and_then(|month| MONTHS_ARABIC.get(month.wrapping_sub(1)));
+        let text = format!("{} {} {}، {}", date.day(), month.unwrap_or(&""), date.year(), at.strftime("%H:%M"));
+        return html! { time datetime=(at) title=(at) dir="rtl" { (text) } };
     }
+    html! { time datetime=(at) title=(at) dir="ltr" { (at.strftime("%-d %B %Y, %H:%M")) } }
 }
 
 /// A time as a page gives it; what cannot be read is shown as it is.
 fn moment(text: &str) -> Markup {
     match crate::store::seconds(text) {
-        Some(seconds) => day(seconds),
+        Some(seconds) => day(seconds, None),
         None => html! { bdi { (text) } },
     }
 }
