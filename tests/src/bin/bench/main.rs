@@ -9,6 +9,7 @@
 //! | what the relay uses | `footprint` |
 //! | what consumers cost | `consume` |
 //! | what a page and a site cost the scraper | `extract`, `crawl` |
+//! | what articles cost the reader's side | `read` |
 //!
 //! Everything runs on private servers (`ground`), with the relay as the process that users run.
 
@@ -28,6 +29,7 @@ mod options;
 mod process;
 mod producers;
 mod progress;
+mod read;
 mod samples;
 mod slow_disk;
 mod table;
@@ -71,6 +73,7 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Consume => consume::section(&mut ground, options).await?,
             Name::Extract => extract::section(options)?,
             Name::Crawl => crawl::section(options).await?,
+            Name::Read => read::section(options).await?,
             Name::Footprint => footprint::section(&mut ground, options).await?,
         });
     }
