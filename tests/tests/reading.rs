@@ -420,6 +420,24 @@ async fn verify_finds_what_differs_and_repair_mends_it() {
 }
 
 #[tokio::test]
+async fn an_index_that_is_damaged_is_found_out_and_made_anew() {
+    let reading = Reading::open().await;
+    reading
+        .say(&(0..30).map(|n| told(&format!("{n}"), 1, "افتتاح مدرسة", "نص الخبر").export()).collect::<Vec<_>>())
+        .await;
+    let mut bisan = reading.run(&[]);
+    reading.until_consumed().await;
+    bisan.signal(Signal::Term);
+    assert_eq!(bisan.wait().await, 0);
+    reading.db().execute_batch("delete from article_text_data where id > 10").expect("done");
+    let health = reading.json(&["verify", "--json"]);
+    assert!(health["health"]["findings"]["damaged_index"]["count"] == 1, "{health}");
+    assert!(reading.verb(&["repair"]).status.success());
+    assert!(reading.verb(&["verify", "--full"]).status.success());
+    assert_eq!(reading.json(&["search", "مدرسة", "--json"])["total"], 30);
+}
+
+#[tokio::test]
 async fn an_export_of_the_archive_makes_the_same_file_and_twice_is_once() {
     let mut chance = Chance::from_environment();
     let reading = Reading::open().await;

@@ -44,9 +44,7 @@ pub(super) fn verify(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let one_in = if arguments.full { 1 } else { arguments.one_in.get() };
     let mut health = store.read_now(|tx| store::verify(tx, one_in))?;
     // FTS5 looks through its own index only where it may write.
-    if let Err(error) = store.with_writer(|db| store::check_index(db)) {
-        health.add("damaged_index", outbox::in_words(&error));
-    }
+    store.with_writer(|db| store::check_index(db, &mut health))?;
     if arguments.json {
         print_json(&json!({ "sound": health.is_sound(), "health": health }))?;
     } else {

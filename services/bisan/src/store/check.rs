@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
 use serde::Serialize;
 
 use super::dirty::touch;
@@ -44,11 +44,6 @@ impl Health {
     /// Nothing is wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
-    }
-
-    /// One more thing that is wrong.
-    pub fn add(&mut self, kind: &'static str, example: String) {
-        self.find(kind, example);
     }
 
     fn find(&mut self, kind: &'static str, example: String) {
@@ -99,10 +94,15 @@ pub fn verify(tx: &Transaction<'_>, one_in: u32) -> Result<Health, Error> {
     Ok(health)
 }
 
-/// Whether the index of the text agrees with its own text. An error says that it does not.
-pub fn check_index(db: &Connection) -> Result<(), Error> {
-    db.execute("insert into article_text (article_text, rank) values ('integrity-check', 1)", [])?;
-    Ok(())
+/// Whether the index of the text agrees with its own text.
+pub fn check_index(db: &Connection, health: &mut Health) -> Result<(), Error> {
+    match db.execute("insert into article_text (article_text, rank) values ('integrity-check', 1)", []) {
+        Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::DatabaseCorrupt => {
+            health.find("damaged_index", "the index of the text differs from the text".to_owned());
+            Ok(())
+        }
+        checked => Ok(checked.map(|_| ())?),
+    }
 }
 
 const MISSING: &str = "select 'article ' || id || ' cannot be found' from article
@@ -145,6 +145,8 @@ fn indexed(db: &Connection, id: i64) -> Result<Option<[String; 4]>, Error> {
 /// Mends what can be mended from the articles themselves: the index is made anew, what differed is dirty again, and
 /// authors stand in order. Returns how many articles were mended.
 pub fn repair(tx: &Transaction<'_>) -> Result<u64, Error> {
+    // First of all an index that can be worked with.
+    tx.execute("insert into article_text (article_text) values ('rebuild')", [])?;
     let mut wrong: Vec<i64> = ids(
         tx,
         "select id from article where deleted_at is null and id not in (select rowid from article_text)

@@ -94,19 +94,18 @@ impl Store {
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let reading = async {
-            let turn = self.0.turns.acquire().await.expect("it is never closed");
-            let (store, db) = (self.clone(), self.reader()?);
+            let _turn = self.0.turns.acquire().await.expect("it is never closed");
+            let mut db = self.reader()?;
             let cut_off = CutOff(Some(db.get_interrupt_handle()));
-            let mut task = tokio::task::spawn_blocking(move || {
-                let mut db = db;
+            let done = tokio::task::spawn_blocking(move || {
                 let value = Self::read_with(&mut db, work);
-                store.put_back(db);
-                value
+                (db, value)
             });
-            let value = (&mut task).await;
+            let (db, value) = done.await?;
+            // Whoever has it next must not be cut off by us.
             cut_off.not();
-            drop(turn);
-            value?
+            self.put_back(db);
+            value
         };
         // Dropped half-way, it is cut off: nobody waits for it any more.
         tokio::time::timeout(READ_MAX, reading).await.unwrap_or(Err(Error::TooSlow(READ_MAX)))
