@@ -39,8 +39,9 @@ pub struct Cli {
           help_heading = OUTPUT)]
     log: String,
 
-    /// How log lines look
-    #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT", help_heading = OUTPUT)]
+    /// How log lines look: text or json
+    #[arg(long, env = "RELAY_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT",
+          hide_possible_values = true, help_heading = OUTPUT)]
     log_format: LogFormat,
 }
 

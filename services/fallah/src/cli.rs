@@ -1,14 +1,16 @@
 //! The verbs, and what they print.
 
 use std::io::IsTerminal;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::PgPool;
+use terminal::{LogFormat, Unusable, print, print_json, table};
 
 use crate::address::NormalizeArgs;
 use crate::config::{Config, Database, Manners, Which};
@@ -19,6 +21,11 @@ use crate::sitemap::ParseArgs;
 use crate::sources::Sources;
 use crate::trial::{self, Trial};
 use crate::{Error, store};
+
+/// Pages that wait are counted up to here: counting a million takes longer than it is worth, twice a second.
+const LEFT_MAX: i64 = 10_000;
+/// Heading of flags in `--help`.
+const OUTPUT: &str = "Output";
 
 /// Reads news sites politely, and writes each article and its event in one transaction.
 #[derive(Debug, Parser)]
@@ -35,62 +42,87 @@ use crate::{Error, store};
   fallah sitemap parse sitemap.xml --base https://example.org/ --json
 
 DATABASE_URL is read from the environment, the sources from sources.toml; every flag has such a variable
-(see `fallah run --help`). Exit codes: 0 done, 1 failed or \"no\", 64 wrong flags, settings or sources."
+(see `fallah run --help`). Exit codes: 0 done, 1 failed or \"no\", 64 wrong flags, settings or sources, 66 a file that
+cannot be read."
 )]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
 
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as fallah=debug
-    #[arg(long, env = "FALLAH_LOG", global = true, default_value = "info", value_name = "FILTER")]
-    log: tracing_subscriber::filter::Directive,
+    #[arg(long, env = "FALLAH_LOG", global = true, default_value = "info", value_parser = terminal::log_filter,
+          value_name = "FILTER", help_heading = OUTPUT)]
+    log: String,
 
-    /// How log lines look
-    #[arg(long, env = "FALLAH_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT")]
+    /// How log lines look: text or json
+    #[arg(long, env = "FALLAH_LOG_FORMAT", global = true, default_value = "text", value_name = "FORMAT",
+          hide_possible_values = true, help_heading = OUTPUT)]
     log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Read all sources until SIGTERM or SIGINT, then end what is under way and exit 0
+    #[command(after_help = "Examples:
+  fallah run
+  fallah run --sources /etc/fallah/sources.toml --contact https://example.org/bot
+  FALLAH_LOG_FORMAT=json fallah run --hosts-max 64")]
     Run(Box<Config>),
 
     /// Read all sources once: every list, every page that is due; then say what was found
+    #[command(after_help = "Examples:
+  fallah once
+  fallah once --json | jq .new
+  fallah once --allow-net 127.0.0.0/8                  a site on this machine
+
+Exit codes: 0 everything was read, 1 a source is halted or a site could not be read, 64 wrong settings.")]
     Once {
         #[command(flatten)]
         config: Box<Config>,
 
         /// The summary as JSON
-        #[arg(long)]
+        #[arg(long, help_heading = OUTPUT)]
         json: bool,
     },
 
     /// How each source stands: pages, items, what waits, what fails
+    #[command(after_help = "Examples:
+  fallah sources
+  fallah sources --json | jq '.sources[] | select(.halted_reason != null)'")]
     Sources {
         #[command(flatten)]
         database: Database,
 
         /// As JSON
-        #[arg(long)]
+        #[arg(long, help_heading = OUTPUT)]
         json: bool,
     },
 
     /// Let a source go on that was halted because too much had vanished at once
+    #[command(after_help = "Examples:
+  fallah resume daily                                  look at every page that had vanished again
+  fallah resume daily --delete                         they have gone: delete their items, and tell it")]
     Resume(Resume),
 
     /// Make the tables, the outbox's too, or bring them to this version
+    #[command(after_help = "Examples:
+  fallah migrate
+  fallah migrate --print > migrations/20261121_fallah.sql")]
     Migrate {
         #[command(flatten)]
         database: Database,
+
+        /// Print the SQL of fresh tables instead, for those who run their own migrations
+        #[arg(long, help_heading = OUTPUT)]
+        print: bool,
     },
 
     /// Fetch one page and show what would be made of it; nothing is written
+    #[command(after_help = "Examples:
+  fallah test-source https://example.org/news/1
+  fallah test-source https://example.org/news/1 --json | jq .authors
+
+Exit codes: 0 it would become an item, 1 it would not (stderr says why), 64 wrong settings.")]
     TestSource {
         /// The page
         url: String,
@@ -101,7 +133,7 @@ enum Verb {
         manners: Manners,
 
         /// As JSON
-        #[arg(long)]
+        #[arg(long, help_heading = OUTPUT)]
         json: bool,
     },
 
@@ -158,33 +190,27 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.verb {
         Verb::Run(config) => {
+            let mut stop = pin!(terminal::asked_to_stop());
             let sources = check(&config)?;
-            trace(cli.log, cli.log_format);
-            let crawler = Crawler::connect(&config, sources).await?;
-            crawler.run(asked_to_stop()).await?;
+            terminal::trace(&cli.log, cli.log_format);
+            let Some(crawler) = connect(&config, sources, stop.as_mut()).await? else { return Ok(ExitCode::SUCCESS) };
+            crawler.run(stop).await?;
         }
         Verb::Once { config, json } => {
+            let asked_to_stop = terminal::asked_to_stop();
             let sources = check(&config)?;
-            trace(quiet(cli.log), cli.log_format);
-            return once(&config, sources, json).await;
+            terminal::trace(quiet(&cli.log), cli.log_format);
+            return once(&config, sources, json, asked_to_stop).await;
         }
         Verb::Sources { database, json } => sources(&database, json).await?,
         Verb::Resume(resume) => return self::resume(resume).await,
-        Verb::Migrate { database } => {
-            let mut db = PgConnection::connect_with(&database.options()?).await.map_err(Error::Database)?;
-            store::migrate(&mut db).await?;
-            print("the tables are there\n");
-        }
+        Verb::Migrate { print: true, .. } => print(&store::migration_sql()),
+        Verb::Migrate { database, print: false } => migrate(&database).await?,
         Verb::TestSource { url, which, manners, json } => {
-            let sources =
-                which.sources.exists().then(|| Sources::read(&which.sources)).transpose().map_err(unusable)?;
+            let sources = which.sources.exists().then(|| which.read()).transpose()?;
             return trial::run(&Trial { url, manners, sources, json }).await;
         }
-        Verb::Extract(arguments) => {
-            let (out, err) = (std::io::stdout().lock(), std::io::stderr().lock());
-            let all_read = crate::extract::verb::run(&arguments, std::io::BufWriter::new(out), err)?;
-            return Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
+        Verb::Extract(arguments) => return Ok(crate::extract::verb::run(&arguments)?),
         Verb::Robots(RobotsVerb::Check(arguments)) => return Ok(crate::robots::check(&arguments)),
         Verb::Sitemap(SitemapVerb::Parse(arguments)) => return Ok(crate::sitemap::parse(&arguments)),
         Verb::Url(UrlVerb::Normalize(arguments)) => return Ok(crate::address::normalize(&arguments)),
@@ -194,7 +220,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Says what went wrong, and returns the code to leave with.
 pub fn complain(error: &anyhow::Error) -> ExitCode {
-    eprintln!("fallah: {}", outbox::in_words(error.as_ref()));
+    let code = terminal::complain("fallah", error);
     let missing = error.chain().filter_map(|cause| cause.downcast_ref::<sqlx::Error>()).any(|error| {
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
         code.is_some_and(|code| ["42P01", "3F000"].contains(&code.as_ref()))
@@ -202,27 +228,52 @@ pub fn complain(error: &anyhow::Error) -> ExitCode {
     if missing {
         eprintln!("fallah: are the tables there? `fallah migrate` makes them");
     }
-    let usage = matches!(error.downcast_ref::<Error>(), Some(Error::Unusable(_)));
-    ExitCode::from(if usage { 64 } else { 1 })
+    code
 }
 
-fn check(config: &Config) -> Result<Sources, Error> {
+fn check(config: &Config) -> Result<Sources, Unusable> {
     config.check()?;
-    Sources::read(&config.which.sources).map_err(unusable)
-}
-
-fn unusable(error: impl ToString) -> Error {
-    Error::Unusable(error.to_string())
+    config.which.read()
 }
 
 /// The bar says what goes on; log lines would tear it apart, unless something is wrong.
-fn quiet(log: tracing_subscriber::filter::Directive) -> tracing_subscriber::filter::Directive {
-    let shown = std::io::stderr().is_terminal() && log.to_string() == "info";
-    if shown { "warn".parse().expect("a level") } else { log }
+fn quiet(log: &str) -> &str {
+    if std::io::stderr().is_terminal() && log == "info" { "warn" } else { log }
 }
 
-async fn once(config: &Config, sources: Sources, json: bool) -> anyhow::Result<ExitCode> {
-    let crawler = Crawler::connect(config, sources).await?;
+/// Connects, unless asked to stop before that.
+async fn connect(
+    config: &Config,
+    sources: Sources,
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Arc<Crawler>>, Error> {
+    tokio::select! {
+        biased;
+        () = stop => Ok(None),
+        crawler = Crawler::connect(config, sources) => crawler.map(Some),
+    }
+}
+
+async fn migrate(database: &Database) -> anyhow::Result<()> {
+    let mut db = terminal::open(&database.options()?).await.map_err(Error::Database)?;
+    let before = store::migrate(&mut db).await?;
+    let moved = |what: &str, from: i32, to: i32| match from == to {
+        true => format!("{what} has version {to} already\n"),
+        false => format!("{what} went from version {from} to {to}\n"),
+    };
+    print(&moved("schema \"public\" (the outbox)", before.outbox, outbox::SCHEMA_VERSION));
+    print(&moved("schema \"fallah\"", before.fallah, store::VERSION));
+    Ok(())
+}
+
+async fn once(
+    config: &Config,
+    sources: Sources,
+    json: bool,
+    asked_to_stop: impl Future<Output = ()>,
+) -> anyhow::Result<ExitCode> {
+    let mut stop = pin!(asked_to_stop);
+    let Some(crawler) = connect(config, sources, stop.as_mut()).await? else { return Ok(ExitCode::SUCCESS) };
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     bar.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}").expect("a sound template"));
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -230,50 +281,56 @@ async fn once(config: &Config, sources: Sources, json: bool) -> anyhow::Result<E
         let (bar, crawler) = (bar.clone(), Arc::clone(&crawler));
         tokio::spawn(async move {
             loop {
-                let left = crawler.left().await.unwrap_or_default();
+                let left = crawler.left(LEFT_MAX).await.unwrap_or_default();
+                let left = if left > LEFT_MAX { format!("more than {LEFT_MAX}") } else { left.to_string() };
                 bar.set_message(format!("{}; {left} pages left", sentence(crawler.count())));
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
         })
     };
-    let done = crawler.once(asked_to_stop()).await;
+    let done = crawler.once(stop).await;
     shown.abort();
     bar.finish_and_clear();
     done?;
     if json {
-        print(&format!("{}\n", serde_json::to_string_pretty(crawler.count())?));
+        print_json(crawler.count())?;
     } else {
         print(&format!("{}\n", sentence(crawler.count())));
     }
-    for alone in crawler.left_alone().await? {
-        eprintln!("fallah: {}", left_alone(&alone));
+    let alone = crawler.left_alone().await?;
+    for alone in &alone {
+        eprintln!("fallah: {}", left_alone(alone));
     }
     let halted = crawler.halted().await?;
     for name in &halted {
         eprintln!("fallah: {name} is halted; `fallah sources` says why, `fallah resume {name}` lets it go on");
     }
-    Ok(if halted.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    // Not everything that was due was asked for: whoever calls this from a script wants to know.
+    Ok(if halted.is_empty() && alone.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn left_alone(alone: &store::LeftAlone) -> String {
     format!("{} is left alone for {} s: {}", alone.host, alone.seconds, alone.why)
 }
 
+/// What was done, in one line; what did not happen is not said.
 fn sentence(count: &Count) -> String {
-    let of = |count: &std::sync::atomic::AtomicU64, what: &str| match count.load(Relaxed) {
+    let of = |count: &AtomicU64, one: &str, many: &str| match count.load(Relaxed) {
         0 => None,
-        count => Some(format!("{count} {what}")),
+        1 => Some(format!("1 {one}")),
+        count => Some(format!("{count} {many}")),
     };
     let parts = [
-        of(&count.lists, "lists"),
-        of(&count.pages, "pages"),
-        of(&count.new, "new"),
-        of(&count.changed, "changed"),
-        of(&count.unchanged, "as before"),
-        of(&count.deleted, "deleted"),
-        of(&count.disallowed, "disallowed"),
-        of(&count.barren, "without an article"),
-        of(&count.failed, "failed"),
+        of(&count.lists, "list", "lists"),
+        of(&count.pages, "page", "pages"),
+        of(&count.new, "new", "new"),
+        of(&count.changed, "changed", "changed"),
+        of(&count.unchanged, "as before", "as before"),
+        of(&count.missing, "not there", "not there"),
+        of(&count.deleted, "deleted", "deleted"),
+        of(&count.disallowed, "disallowed", "disallowed"),
+        of(&count.barren, "without an article", "without an article"),
+        of(&count.failed, "failed", "failed"),
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "nothing was due".to_owned() } else { parts.join(", ") }
@@ -283,33 +340,45 @@ async fn sources(database: &Database, json: bool) -> anyhow::Result<()> {
     let db = PgPool::connect_with(database.options()?).await.map_err(Error::Database)?;
     let (standing, alone) = (store::standing(&db).await?, store::left_alone(&db).await?);
     if json {
-        let all = serde_json::json!({ "sources": standing, "left_alone": alone });
-        print(&format!("{}\n", serde_json::to_string_pretty(&all)?));
-        return Ok(());
+        return Ok(print_json(&serde_json::json!({ "sources": standing, "left_alone": alone }))?);
     }
     if standing.is_empty() {
         print("no source has been read yet\n");
+        return Ok(());
     }
-    for source in standing {
-        let never = || "never".to_owned();
-        print(&format!(
-            "{}: {} items of {} pages; {} ready, {} of them backfill; {} failing, {} vanished; last fetched {}, last change {}\n",
-            source.name,
-            source.items,
-            source.pages,
-            source.ready,
-            source.backfill,
-            source.failing,
-            source.vanished,
-            source.last_fetch_at.unwrap_or_else(never),
-            source.last_change_at.unwrap_or_else(never),
-        ));
-        if let Some(reason) = source.halted_reason {
-            print(&format!("  HALTED: {reason}. Look at the site, then: fallah resume {} [--delete]\n", source.name));
+    let heads = [
+        "source",
+        "items",
+        "pages",
+        "ready",
+        "backfill",
+        "failing",
+        "vanished",
+        "last fetched",
+        "last change",
+        "state",
+    ];
+    let mut rows = vec![heads.map(str::to_owned)];
+    rows.extend(standing.iter().map(|source| {
+        let [items, pages, ready] = [source.items, source.pages, source.ready].map(|count| count.to_string());
+        let [backfill, failing, vanished] =
+            [source.backfill, source.failing, source.vanished].map(|count| count.to_string());
+        let [fetched, changed] = [&source.last_fetch_at, &source.last_change_at]
+            .map(|at| at.clone().unwrap_or_else(|| "never".to_owned()));
+        let state = if source.halted_reason.is_some() { "HALTED" } else { "reads" }.to_owned();
+        [source.name.clone(), items, pages, ready, backfill, failing, vanished, fetched, changed, state]
+    }));
+    print(&table(&rows));
+    for source in &standing {
+        if let Some(reason) = &source.halted_reason {
+            let name = &source.name;
+            print(&format!(
+                "\n{name} is halted: {reason}. Look at the site, then: fallah resume {name} [--delete]\n"
+            ));
         }
     }
     for alone in alone {
-        print(&format!("{}\n", left_alone(&alone)));
+        print(&format!("\n{}\n", left_alone(&alone)));
     }
     Ok(())
 }
@@ -317,37 +386,61 @@ async fn sources(database: &Database, json: bool) -> anyhow::Result<()> {
 async fn resume(resume: Resume) -> anyhow::Result<ExitCode> {
     let db = PgPool::connect_with(resume.database.options()?).await.map_err(Error::Database)?;
     let Some(deleted) = store::resume(&db, &resume.name, resume.delete).await? else {
-        eprintln!("fallah: no source with the name {:?} is halted", resume.name);
+        let name = &resume.name;
+        let known = store::standing(&db).await?.iter().any(|source| source.name == *name);
+        eprintln!(
+            "fallah: {}",
+            match known {
+                true => format!("{name} is not halted"),
+                false => format!("there is no source with the name {name:?}; `fallah sources` lists them"),
+            }
+        );
         return Ok(ExitCode::FAILURE);
     };
+    let items = if deleted == 1 { "1 item was".to_owned() } else { format!("{deleted} items were") };
     print(&match resume.delete {
-        true => format!("{} goes on; {deleted} items were deleted\n", resume.name),
+        true => format!("{} goes on; {items} deleted\n", resume.name),
         false => format!("{} goes on; every page that had vanished is looked at again\n", resume.name),
     });
     Ok(ExitCode::SUCCESS)
 }
 
-/// A closed pipe (`fallah sources | head -1`) is no failure.
-pub(crate) fn print(text: &str) {
-    use std::io::Write as _;
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
 
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("signal handlers can be set");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("signal handlers can be set");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
     }
-}
 
-fn trace(filter: tracing_subscriber::filter::Directive, format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::default().add_directive(filter);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+    #[test]
+    fn every_flag_of_run_has_a_variable() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("a verb");
+        for argument in run.get_arguments().filter(|argument| argument.get_long().is_some()) {
+            assert!(argument.get_env().is_some(), "{argument}");
+        }
+    }
+
+    #[test]
+    fn the_page_lists_every_variable() {
+        let page = include_str!("../../../docs/fallah.md");
+        let command = Cli::command();
+        let run = command.find_subcommand("run").expect("a verb");
+        for variable in run.get_arguments().chain(command.get_arguments()).filter_map(clap::Arg::get_env) {
+            assert!(page.contains(&format!("`{}`", variable.display())), "{}", variable.display());
+        }
+    }
+
+    #[test]
+    fn a_summary_counts_in_words() {
+        let count = Count::default();
+        assert_eq!(sentence(&count), "nothing was due");
+        count.lists.store(1, Relaxed);
+        count.pages.store(2, Relaxed);
+        assert_eq!(sentence(&count), "1 list, 2 pages");
     }
 }

@@ -1,53 +1,36 @@
 //! One struct: a field is a flag, an environment variable, a default and a line of `--help`. Checked before anything connects.
 
-use std::fmt;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
+use terminal::{Secret, Unusable, duration};
 
-use crate::Error;
-use crate::fetch::{Fetcher, Settings, user_agent};
+use crate::fetch::{Fetcher, PAGE_BYTES_MAX, Settings, user_agent};
 use crate::guard::{Guard, Net};
+use crate::sources::Sources;
 
-/// A value that must not be seen: a URL with credentials.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("...")
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
+/// Headings of flags in `--help`.
+const CONNECTION: &str = "Connection";
+const MANNERS: &str = "Manners";
+const PACE: &str = "Pace";
 
 /// Where items and the outbox lie.
 #[derive(Debug, Clone, Args)]
 pub struct Database {
     /// Postgres, as postgres://user:password@host:5432/database?sslmode=verify-full
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL", help_heading = CONNECTION)]
     pub database_url: Option<Secret>,
 }
 
 impl Database {
     /// How to connect; checked, not connected.
-    pub fn options(&self) -> Result<PgConnectOptions, Error> {
-        let bad = |why: &str| Error::Unusable(format!("--database-url (DATABASE_URL) {why}"));
-        let url = &self.database_url.as_ref().ok_or_else(|| bad("is not set"))?.0;
-        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
-            return Err(bad("must begin with postgres://"));
-        }
-        let options = PgConnectOptions::from_str(url).map_err(|_| bad("cannot be read"))?;
+    pub fn options(&self) -> Result<PgConnectOptions, Unusable> {
+        let options = terminal::postgres(self.database_url.as_ref(), "fallah")?;
         // A statement that waits for a lock for ever would hold up its host for ever.
-        let options = options.options([
+        Ok(options.options([
             ("lock_timeout", "30s"),
             ("statement_timeout", "60s"),
             ("client_min_messages", "warning"),
@@ -55,8 +38,7 @@ impl Database {
             ("enable_seqscan", "off"),
             ("enable_bitmapscan", "off"),
             ("jit", "off"),
-        ]);
-        Ok(options.application_name("fallah").disable_statement_logging())
+        ]))
     }
 }
 
@@ -68,8 +50,23 @@ pub struct Which {
     pub sources: PathBuf,
 }
 
+impl Which {
+    /// The sources, checked whole.
+    pub(crate) fn read(&self) -> Result<Sources, Unusable> {
+        if !self.sources.exists() {
+            return Err(Unusable(format!(
+                "{} (--sources, FALLAH_SOURCES) is not there; three lines are enough to begin with: [[source]], \
+                 name = \"daily\", home = \"https://example.org\"",
+                self.sources.display()
+            )));
+        }
+        Sources::read(&self.sources).map_err(|wrong| Unusable(wrong.to_string()))
+    }
+}
+
 /// How pages are asked for.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = MANNERS)]
 pub struct Manners {
     /// Whom to write to: goes into the User-Agent, so that a site's owner finds you
     #[arg(long, env = "FALLAH_CONTACT", value_name = "URL-OR-MAIL")]
@@ -84,7 +81,7 @@ pub struct Manners {
     pub request_timeout: Duration,
 
     /// A larger page is left alone
-    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value = "4194304", value_name = "BYTES")]
+    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value_t = PAGE_BYTES_MAX, value_name = "BYTES")]
     pub page_bytes_max: u64,
 
     /// Private nets that may be asked all the same, such as 127.0.0.0/8 (none: only public addresses)
@@ -94,21 +91,22 @@ pub struct Manners {
 
 impl Manners {
     /// A client that behaves so.
-    pub(crate) fn fetcher(&self) -> Result<Fetcher, Error> {
+    pub(crate) fn fetcher(&self) -> Result<Fetcher, Unusable> {
         let agent =
             self.contact.as_deref().map_or_else(|| format!("{}/{}", crate::AGENT, crate::VERSION), user_agent);
         let guard = Guard::new(self.allow_net.clone());
         let settings = Settings { total_time_max: self.request_timeout, ..Settings::new(agent, guard) };
-        Fetcher::new(&settings).map_err(|error| Error::Unusable(error.to_string()))
+        Fetcher::new(&settings).map_err(|error| Unusable(error.to_string()))
     }
 }
 
 /// How a crawl goes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = PACE)]
 pub struct Pace {
     /// Hosts that are asked at once
     #[arg(long, env = "FALLAH_HOSTS_MAX", default_value = "16", value_name = "HOSTS")]
-    pub hosts_max: std::num::NonZeroU16,
+    pub hosts_max: NonZeroU16,
 
     /// A page that is younger counts as news: it comes first, and is looked at again
     #[arg(long, env = "FALLAH_NEWS_FOR", default_value = "48h", value_parser = duration, value_name = "DURATION")]
@@ -162,29 +160,60 @@ pub struct Config {
 
 impl Config {
     /// What is wrong with the settings taken together, in one sentence.
-    pub fn check(&self) -> Result<(), Error> {
+    pub fn check(&self) -> Result<(), Unusable> {
         self.database.options()?;
-        let pace = &self.pace;
-        let rules = [
-            (pace.recheck_min <= pace.recheck_max, "--recheck-min is longer than --recheck-max"),
-            (pace.retry_delay_min <= pace.retry_delay_max, "--retry-delay-min is longer than --retry-delay-max"),
-            (self.manners.request_timeout * 6 < crate::crawl::LEASE, "--request-timeout must be shorter than 50s"),
-            (!self.manners.request_timeout.is_zero(), "--request-timeout must not be 0"),
-            (!pace.removal_interval.is_zero(), "--removal-interval must not be 0"),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, sentence)) => Err(Error::Unusable(sentence.to_owned())),
-            None => Ok(()),
+        let (pace, manners) = (&self.pace, &self.manners);
+        let named = |flag: &str| format!("{flag} (FALLAH_{})", flag[2..].replace('-', "_").to_uppercase());
+        let positive =
+            [("--request-timeout", manners.request_timeout), ("--removal-interval", pace.removal_interval)];
+        if let Some((flag, _)) = positive.iter().find(|(_, duration)| duration.is_zero()) {
+            return Err(Unusable(format!("{} must not be 0", named(flag))));
         }
+        let ordered = [
+            ("--recheck-min", pace.recheck_min, "--recheck-max", pace.recheck_max),
+            ("--retry-delay-min", pace.retry_delay_min, "--retry-delay-max", pace.retry_delay_max),
+        ];
+        if let Some((min, _, max, _)) = ordered.iter().find(|(_, min, _, max)| min > max) {
+            return Err(Unusable(format!("{} is longer than {}", named(min), named(max))));
+        }
+        if manners.request_timeout >= crate::crawl::REQUEST_TIME_MAX {
+            let seconds = crate::crawl::REQUEST_TIME_MAX.as_secs();
+            return Err(Unusable(format!("{} must be shorter than {seconds}s", named("--request-timeout"))));
+        }
+        Ok(())
     }
 }
 
-/// `300ms`, `2s`, `24h`, `7d`, or `0`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if text.trim() == "0" {
-        return Ok(Duration::ZERO);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: Config,
     }
-    let span: jiff::Span = text.parse().map_err(|_| "a duration is a number and a unit, such as 300ms, 2s or 24h")?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|error| error.to_string())?;
-    Duration::try_from(duration).map_err(|_| "a duration cannot be negative".to_owned())
+
+    fn complaint(flags: &[&str]) -> String {
+        let base = ["fallah", "--database-url", "postgres://me:hunter2@localhost/db"];
+        let line = Line::try_parse_from(base.iter().chain(flags)).expect("flags");
+        line.config.check().expect_err("must be refused").to_string()
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_in_one_sentence() {
+        assert_eq!(
+            complaint(&["--recheck-min", "40d"]),
+            "--recheck-min (FALLAH_RECHECK_MIN) is longer than --recheck-max (FALLAH_RECHECK_MAX)"
+        );
+        assert_eq!(
+            complaint(&["--removal-interval", "0"]),
+            "--removal-interval (FALLAH_REMOVAL_INTERVAL) must not be 0"
+        );
+        assert_eq!(
+            complaint(&["--request-timeout", "50s"]),
+            "--request-timeout (FALLAH_REQUEST_TIMEOUT) must be shorter than 50s"
+        );
+    }
 }

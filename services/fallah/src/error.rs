@@ -13,3 +13,9 @@ pub enum Error {
     #[error("the outbox")]
     Outbox(#[from] outbox::Error),
 }
+
+impl From<terminal::Unusable> for Error {
+    fn from(unusable: terminal::Unusable) -> Self {
+        Self::Unusable(unusable.0)
+    }
+}

@@ -3,12 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-/// Everything was as hoped.
-pub(crate) const EXIT_FINE: u8 = 0;
-/// The verb worked, and its answer is no: disallowed, not a sitemap, not an address.
-pub(crate) const EXIT_NO: u8 = 1;
-/// Wrong arguments (EX_USAGE).
-pub(crate) const EXIT_USAGE: u8 = 64;
+pub(crate) use terminal::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, printable};
+
 /// A file that cannot be read (EX_NOINPUT).
 pub(crate) const EXIT_NO_INPUT: u8 = 66;
 
@@ -22,14 +18,4 @@ pub(crate) fn code(result: io::Result<u8>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// What may be shown of text from the web: control characters could move a terminal's cursor.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// The same for text of several lines.
-pub(crate) fn printable_lines(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }

@@ -24,11 +24,11 @@ mod store;
 mod trial;
 
 pub use cli::{Cli, complain, run};
-pub use config::{Config, Database, Manners, Pace, Secret, Which};
+pub use config::{Config, Database, Manners, Pace, Which};
 pub use crawl::{Count, Crawler};
 pub use error::Error;
 pub use sources::{Source, Sources, Wrong};
-pub use store::migrate;
+pub use store::{Before, migrate};
 
 /// The name by which robots.txt knows us.
 pub const AGENT: &str = fetch::PRODUCT;

@@ -1,20 +1,20 @@
 //! Fallah's binary: parse, run, exit code.
 
-use clap::Parser;
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
-    let cli = match fallah::Cli::try_parse() {
+fn main() -> ExitCode {
+    let cli = match terminal::parse::<fallah::Cli>() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return std::process::ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
+        Err(code) => return code,
     };
     // One thread for all that waits; pages are understood on threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
     let runtime = runtime.expect("a runtime with one thread can always be built");
-    match runtime.block_on(fallah::run(cli)) {
+    let code = match runtime.block_on(fallah::run(cli)) {
         Ok(code) => code,
         Err(error) => fallah::complain(&error),
-    }
+    };
+    // A name that does not resolve must not keep the program from its end.
+    runtime.shutdown_background();
+    code
 }

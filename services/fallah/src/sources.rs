@@ -81,11 +81,24 @@ impl Source {
 
     /// Whether an address is one of its pages: of the same site, and as the patterns want it.
     pub fn wants(&self, address: &Address) -> bool {
-        let finds = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.0.is_match(address.as_str()));
-        self.is_of(address)
-            && !address.is_home()
-            && (self.allow.is_empty() || finds(&self.allow))
-            && !finds(&self.deny)
+        self.why_not(address).is_none()
+    }
+
+    /// Why an address is none of its pages.
+    fn why_not(&self, address: &Address) -> Option<String> {
+        let found = |patterns: &[Pattern]| {
+            patterns.iter().find(|pattern| pattern.0.is_match(address.as_str())).map(|pattern| pattern.0.to_string())
+        };
+        if !self.is_of(address) {
+            return Some("it is of another site".to_owned());
+        }
+        if address.is_home() {
+            return Some("it is the home page".to_owned());
+        }
+        if let Some(pattern) = found(&self.deny) {
+            return Some(format!("deny has {pattern:?}"));
+        }
+        (!self.allow.is_empty() && found(&self.allow).is_none()).then(|| "nothing in allow is found in it".to_owned())
     }
 }
 
@@ -101,7 +114,7 @@ impl Sources {
         let line = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
         let mut sources: Self = toml::from_str(text).map_err(|error| {
             let at = error.span().map_or_else(String::new, |span| format!(":{}", line(span.start)));
-            Wrong(format!("{at}: {}", error.message().trim().replace('\n', " ")))
+            Wrong(format!("{at}: {}", in_plain_words(error.message())))
         })?;
         let tables = toml::from_str::<toml::Table>(text).ok().and_then(|mut all| all.remove("source"));
         for (source, table) in
@@ -151,6 +164,15 @@ impl Sources {
         self.iter().filter(named).map(|source| source.delay).max().unwrap_or_else(second)
     }
 
+    /// Why no source wants an address: what the one of its site has against it, else that there is none.
+    pub(crate) fn why_not(&self, address: &Address) -> String {
+        let own = self.iter().find(|source| source.is_of(address));
+        match own.and_then(|source| Some((source.name(), source.why_not(address)?))) {
+            Some((name, why)) => format!("of {name}, {why}"),
+            None => "none is of its site".to_owned(),
+        }
+    }
+
     /// The first one that an address belongs to.
     pub fn of(&self, address: &Address) -> Option<&Source> {
         self.iter().find(|source| source.wants(address))
@@ -183,7 +205,20 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    crate::config::duration(&String::deserialize(from)?).map_err(serde::de::Error::custom)
+    let told = toml::Value::deserialize(from)?;
+    let text = told.as_str().ok_or_else(|| format!("{told} has no unit: write \"{told}s\" for seconds"));
+    text.and_then(terminal::duration).map_err(serde::de::Error::custom)
+}
+
+/// What the parser has to say, for people who have never heard of sequences and maps.
+fn in_plain_words(message: &str) -> String {
+    let message = message.trim().replace('\n', " ");
+    match message.as_str() {
+        message if message.starts_with("invalid type: map, expected a sequence") => {
+            "a source begins with [[source]], in two pairs of brackets".to_owned()
+        }
+        message => message.replace("expected a sequence", "expected a list, in brackets"),
+    }
 }
 
 fn second() -> Duration {
@@ -225,6 +260,18 @@ mod tests {
         assert!(
             wrong("[[source]]\nname = \"a\"\nhome = \"https://a.org\"\ndelay = \"5\"").starts_with(":4: a duration")
         );
+        assert_eq!(
+            wrong("[[source]]\nname = \"a\"\nhome = \"https://a.org\"\ndelay = 5"),
+            ":4: 5 has no unit: write \"5s\" for seconds"
+        );
+        assert_eq!(
+            wrong("[source]\nname = \"a\"\nhome = \"https://a.org\""),
+            ":1: a source begins with [[source]], in two pairs of brackets"
+        );
+        assert!(
+            wrong("[[source]]\nname = \"a\"\nhome = \"https://a.org\"\nallow = \"/news/\"")
+                .contains("expected a list, in brackets")
+        );
         let twice = "[[source]]\nname = \"a\"\nhome = \"https://a.org\"\n";
         assert!(wrong(&twice.repeat(2)).starts_with(":5: there are two"));
         assert!(wrong("").starts_with(": there is no"));
@@ -249,6 +296,10 @@ mod tests {
         let sources = Sources::parse(text).expect("sound");
         let wants = |text: &str| sources.of(&Address::parse(text).expect("an address")).is_some();
         assert!(wants("https://www.a.org/news/1"));
+        let why = |text: &str| sources.why_not(&Address::parse(text).expect("an address"));
+        assert_eq!(why("https://a.org/about"), "of a, nothing in allow is found in it");
+        assert_eq!(why("https://a.org/news/ads/1"), "of a, deny has \"/news/ads\"");
+        assert_eq!(why("https://b.org/news/1"), "none is of its site");
         assert!(
             !wants("https://a.org/about") && !wants("https://a.org/news/ads/1") && !wants("https://b.org/news/1")
         );

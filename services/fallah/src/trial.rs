@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde::Serialize;
+use terminal::{Unusable, print, print_json, printable_lines};
 
-use crate::Error;
 use crate::address::{Address, canonical};
-use crate::cli::print;
 use crate::config::Manners;
 use crate::extract::{self, Rules};
 use crate::fetch::{Accept, Answer, Ask, HOPS_MAX};
@@ -20,9 +19,31 @@ pub(crate) struct Trial {
     pub(crate) json: bool,
 }
 
+/// What is shown, in this order.
+#[derive(Serialize)]
+struct Report<'a> {
+    source: Option<&'a str>,
+    /// Why no source would read it, if none would.
+    not_wanted: Option<String>,
+    robots: String,
+    robots_rule: Option<String>,
+    source_url: String,
+    bytes: usize,
+    title: Option<String>,
+    authors: Vec<String>,
+    published_at: Option<String>,
+    modified_at: Option<String>,
+    section: Option<String>,
+    language: Option<String>,
+    tags: Vec<String>,
+    image: Option<String>,
+    lead: Option<String>,
+    body: String,
+}
+
 /// Asks its robots.txt, fetches the page, and shows what would be made of it. Nothing is written.
 pub(crate) async fn run(trial: &Trial) -> anyhow::Result<ExitCode> {
-    let address = Address::parse(&trial.url).map_err(|error| Error::Unusable(format!("{}: {error}", trial.url)))?;
+    let address = Address::parse(&trial.url).map_err(|error| Unusable(format!("{}: {error}", trial.url)))?;
     let source = trial.sources.as_ref().and_then(|sources| sources.of(&address));
     let fetcher = trial.manners.fetcher()?;
     let robots = fetcher.follow(&Ask::new(&address.robots(), Accept::Robots), HOPS_MAX, async |_| Ok(())).await;
@@ -54,45 +75,70 @@ pub(crate) async fn run(trial: &Trial) -> anyhow::Result<ExitCode> {
         }
     };
     let own = found.canonical_url.as_deref().and_then(|claimed| canonical(&final_url, claimed));
-    let report = json!({
-        "source": source.map(|source| source.name()),
-        "robots": { "answer": asked, "rule": rule },
-        "source_url": own.as_ref().unwrap_or(&final_url).to_string(),
-        "bytes": bytes.len(),
-        "title": found.title,
-        "authors": found.authors.iter().map(|author| &author.name).collect::<Vec<_>>(),
-        "published_at": found.published_at.as_ref().map(ToString::to_string),
-        "modified_at": found.modified_at.as_ref().map(ToString::to_string),
-        "section": found.section,
-        "language": found.language,
-        "tags": found.tags,
-        "image": found.image,
-        "lead": found.lead,
-        "body": found.body,
-    });
+    let report = Report {
+        source: source.map(|source| source.name()),
+        not_wanted: match source {
+            Some(_) => None,
+            None => trial.sources.as_ref().map(|sources| sources.why_not(&address)),
+        },
+        robots: asked,
+        robots_rule: rule,
+        source_url: own.as_ref().unwrap_or(&final_url).to_string(),
+        bytes: bytes.len(),
+        title: found.title,
+        authors: found.authors.into_iter().map(|author| author.name).collect(),
+        published_at: found.published_at.map(|at| at.to_string()),
+        modified_at: found.modified_at.map(|at| at.to_string()),
+        section: found.section,
+        language: found.language,
+        tags: found.tags,
+        image: found.image,
+        lead: found.lead,
+        body: found.body,
+    };
     if trial.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&report)?));
-        return Ok(fit(&found));
+        print_json(&report)?;
+    } else {
+        show(&report);
     }
-    for (name, value) in report.as_object().expect("it is one") {
-        let text = match value {
-            serde_json::Value::String(text) if name == "body" => {
-                format!("{} characters\n\n{text}", text.chars().count())
-            }
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Null => "-".to_owned(),
-            other => other.to_string(),
-        };
-        print(&format!("{name:<13} {}\n", crate::exit::printable_lines(&text)));
+    if let Some(why) = &report.not_wanted {
+        eprintln!("fallah: no source would read it: {why}");
+        return Ok(ExitCode::FAILURE);
     }
-    Ok(fit(&found))
+    if report.title.is_none() || report.body.is_empty() {
+        eprintln!("fallah: no article was found on it; a [source.extract] may say where it is");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Whether it would become an item.
-fn fit(found: &extract::Extracted) -> ExitCode {
-    if found.title.is_some() && !found.body.is_empty() {
-        return ExitCode::SUCCESS;
+fn show(report: &Report) {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let list = |texts: &[String]| if texts.is_empty() { "-".to_owned() } else { texts.join(", ") };
+    let robots = match &report.robots_rule {
+        Some(rule) => format!("allowed by {rule}"),
+        None => format!("allowed ({})", report.robots),
+    };
+    let lines = [
+        ("source", report.source.unwrap_or("-").to_owned()),
+        ("robots.txt", robots),
+        ("address", report.source_url.clone()),
+        ("bytes", report.bytes.to_string()),
+        ("title", or_none(&report.title)),
+        ("authors", list(&report.authors)),
+        ("published at", or_none(&report.published_at)),
+        ("modified at", or_none(&report.modified_at)),
+        ("section", or_none(&report.section)),
+        ("language", or_none(&report.language)),
+        ("tags", list(&report.tags)),
+        ("image", or_none(&report.image)),
+        ("lead", or_none(&report.lead)),
+        ("body", format!("{} characters", report.body.chars().count())),
+    ];
+    for (name, text) in lines {
+        print(&format!("{name:<13} {}\n", printable_lines(&text)));
     }
-    eprintln!("fallah: no article was found on it; a [source.extract] may say where it is");
-    ExitCode::FAILURE
+    if !report.body.is_empty() {
+        print(&format!("\n{}\n", printable_lines(&report.body)));
+    }
 }

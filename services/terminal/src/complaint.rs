@@ -1,8 +1,10 @@
 //! What is said when flags or settings are wrong, or a verb fails: one line, and an exit code.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 
@@ -25,7 +27,19 @@ pub fn unusable(sentence: impl Into<String>) -> anyhow::Error {
 
 /// The command line, or the code to leave with: what was asked for, or what is wrong with it, has been printed then.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| ExitCode::from(explain(&C::command(), &error)))
+    let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+    let command = without_variables(C::command(), &empty);
+    let parsed = command.clone().try_get_matches().and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| ExitCode::from(explain(&command, &error)))
+}
+
+/// A variable that is set to nothing is not set: compose files and unit files leave such behind.
+fn without_variables(command: Command, empty: &dyn Fn(&OsStr) -> bool) -> Command {
+    let command = command.mut_args(|argument| match argument.get_env() {
+        Some(variable) if empty(variable) => argument.env(Resettable::Reset),
+        _ => argument,
+    });
+    command.mut_subcommands(|verb| without_variables(verb, empty))
 }
 
 /// Prints what clap has to say. A wrong value is one sentence that names the flag and its variable.
@@ -140,6 +154,16 @@ mod tests {
             complaint(&["tool", "run", "--wai", "2s"]),
             "unexpected argument '--wai' found; did you mean '--wait'?"
         );
+    }
+
+    #[test]
+    fn a_variable_that_is_empty_is_not_set() {
+        let command = without_variables(Line::command(), &|variable| variable == "TOOL_WAIT");
+        let run = command.find_subcommand("run").expect("a verb");
+        assert!(run.get_arguments().all(|argument| argument.get_env().is_none()));
+        let command = without_variables(Line::command(), &|_| false);
+        let run = command.find_subcommand("run").expect("a verb");
+        assert!(run.get_arguments().any(|argument| argument.get_env().is_some()));
     }
 
     #[test]

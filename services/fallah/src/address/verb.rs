@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Address;
-use crate::exit::{self, EXIT_FINE, EXIT_NO, EXIT_USAGE, printable};
+use crate::exit::{self, EXIT_DONE, EXIT_FAILED, EXIT_USAGE, printable};
 
 /// Print the address under which a URL is fetched, compared and stored
 #[derive(Debug, Clone, Args)]
@@ -57,11 +57,11 @@ fn run(args: &NormalizeArgs, input: impl BufRead, output: &mut impl Write) -> io
             return Ok(EXIT_USAGE);
         }
     };
-    let mut code = EXIT_FINE;
+    let mut code = EXIT_DONE;
     let mut one = |given: &str| {
         let read = base.as_ref().map_or_else(|| Address::parse(given), |base| base.join(given));
         if read.is_err() {
-            code = EXIT_NO;
+            code = EXIT_FAILED;
         }
         let address = read.as_ref().ok();
         if args.json {
@@ -106,16 +106,16 @@ mod tests {
     #[test]
     fn urls_come_from_arguments_or_lines() {
         let args = NormalizeArgs { urls: vec!["HTTPS://A.org/?fbclid=1".into()], base: None, json: false };
-        assert_eq!(said(&args, ""), (EXIT_FINE, "https://a.org/\n".into()));
+        assert_eq!(said(&args, ""), (EXIT_DONE, "https://a.org/\n".into()));
         let args = NormalizeArgs { urls: Vec::new(), base: Some("https://a.org/b/".into()), json: false };
-        assert_eq!(said(&args, "c\n\n../d\n"), (EXIT_FINE, "https://a.org/b/c\nhttps://a.org/d\n".into()));
+        assert_eq!(said(&args, "c\n\n../d\n"), (EXIT_DONE, "https://a.org/b/c\nhttps://a.org/d\n".into()));
     }
 
     #[test]
     fn what_is_no_address_says_why_and_fails() {
         let args = NormalizeArgs { urls: vec!["mailto:a@b.org".into()], base: None, json: true };
         let (code, text) = said(&args, "");
-        assert_eq!(code, EXIT_NO);
+        assert_eq!(code, EXIT_FAILED);
         assert_eq!(text, "{\"given\":\"mailto:a@b.org\",\"error\":\"mailto is neither http nor https\"}\n");
         let args = NormalizeArgs { urls: Vec::new(), base: Some("b".into()), json: false };
         assert_eq!(said(&args, "").0, EXIT_USAGE);

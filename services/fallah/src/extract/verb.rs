@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
+use terminal::Unusable;
 
 use super::{Extracted, Page, Rules, decode, extract};
+use crate::exit::{self, EXIT_DONE, EXIT_FAILED, EXIT_NO_INPUT};
 
 /// A line beyond this many bytes is no page.
 const LINE_BYTES_MAX: usize = 64 << 20;
@@ -21,12 +24,14 @@ const LINE_BYTES_MAX: usize = 64 << 20;
     fallah extract pages.jsonl > articles.jsonl\n  \
     jq -c '{id, url, html}' dump.json | fallah extract --rules my-paper.toml\n\n\
     A line in:  {id, url, html} or {id, url, path}, where the path is relative to the file of lines and may end in .gz\n\
-    A line out: {id, title, authors, published_at, modified_at, date, body, lead, image, section, tags, language, canonical_url}")]
+    A line out: {id, title, authors, published_at, modified_at, date, body, lead, image, section, tags, language, canonical_url}\n\n\
+    Exit codes: 0 every line was read, 1 a line could not be (its line out is {id, error}), 64 wrong flags or rules, 66 a file \
+    cannot be read")]
 pub struct ExtractArgs {
-    /// Files of JSON lines; stdin when there is none.
+    /// Files of JSON lines; - or none: standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Rules of the source, in TOML: selectors, time zone, the site's names.
+    /// Rules of the source, in TOML, as in [source.extract]: selectors, time zone, the site's names
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
 }
@@ -65,39 +70,45 @@ struct Failure<'a> {
     error: String,
 }
 
-/// Runs the verb. Whether every line could be read; an error only where nothing could be done at all.
-pub fn run(args: &ExtractArgs, out: impl Write, mut err: impl Write) -> anyhow::Result<bool> {
-    let rules = match &args.rules {
-        Some(path) => read_rules(path)?,
-        None => Rules::default(),
-    };
-    let mut out = BufWriter::new(out);
-    let mut all_well = true;
-    if args.files.is_empty() {
-        all_well &= lines(io::stdin().lock(), "stdin", Path::new(""), &rules, &mut out, &mut err)?;
-    }
-    for path in &args.files {
+/// Runs the verb; an error only where the rules make no sense.
+pub fn run(args: &ExtractArgs) -> Result<ExitCode, Unusable> {
+    let rules = args.rules.as_deref().map(read_rules).transpose()?.unwrap_or_default();
+    Ok(exit::code(files(args, &rules, &mut BufWriter::new(io::stdout().lock()), &mut io::stderr())))
+}
+
+fn files(args: &ExtractArgs, rules: &Rules, out: &mut impl Write, err: &mut impl Write) -> io::Result<u8> {
+    let stdin = [PathBuf::from("-")];
+    let mut code = EXIT_DONE;
+    for path in if args.files.is_empty() { &stdin[..] } else { &args.files } {
         let name = path.display().to_string();
+        if name == "-" {
+            if !lines(io::stdin().lock(), "stdin", Path::new(""), rules, out, err)? {
+                code = code.max(EXIT_FAILED);
+            }
+            continue;
+        }
         match File::open(path) {
             Ok(file) => {
                 let folder = path.parent().unwrap_or(Path::new(""));
-                all_well &= lines(BufReader::new(file), &name, folder, &rules, &mut out, &mut err)?;
+                if !lines(BufReader::new(file), &name, folder, rules, out, err)? {
+                    code = code.max(EXIT_FAILED);
+                }
             }
             Err(why) => {
-                all_well = false;
-                writeln!(err, "{name} cannot be opened: {why}")?;
+                code = EXIT_NO_INPUT;
+                writeln!(err, "fallah: {name} cannot be read: {why}")?;
             }
         }
     }
     out.flush()?;
-    Ok(all_well)
+    Ok(code)
 }
 
-fn read_rules(path: &Path) -> anyhow::Result<Rules> {
+fn read_rules(path: &Path) -> Result<Rules, Unusable> {
     let text = std::fs::read_to_string(path)
-        .map_err(|why| anyhow::anyhow!("the rules {} cannot be read: {why}", path.display()))?;
+        .map_err(|why| Unusable(format!("the rules {} cannot be read: {why}", path.display())))?;
     toml::from_str(&text)
-        .map_err(|why| anyhow::anyhow!("the rules {} make no sense: {}", path.display(), why.message()))
+        .map_err(|why| Unusable(format!("the rules {} make no sense: {}", path.display(), why.message())))
 }
 
 fn lines(
@@ -123,7 +134,7 @@ fn lines(
             Ok(article) => serde_json::to_writer(&mut *out, &output(&id, article))?,
             Err(why) => {
                 all_well = false;
-                writeln!(err, "{name}, line {number}: {why}")?;
+                writeln!(err, "fallah: {name}, line {number}: {why}")?;
                 serde_json::to_writer(&mut *out, &Failure { id: &id, error: why })?;
             }
         }

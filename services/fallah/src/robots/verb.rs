@@ -9,7 +9,7 @@ use serde::Serialize;
 use url::{Position, Url};
 
 use super::{ROBOTS_BYTES_MAX, Robots, Rule, Why};
-use crate::exit::{self, EXIT_FINE, EXIT_NO, EXIT_NO_INPUT, EXIT_USAGE, printable};
+use crate::exit::{self, EXIT_DONE, EXIT_FAILED, EXIT_NO_INPUT, EXIT_USAGE, printable};
 
 /// Say which URLs a robots.txt allows, and which rule decides
 #[derive(Debug, Clone, Args)]
@@ -71,12 +71,12 @@ fn run(args: &CheckArgs, output: &mut impl Write) -> io::Result<u8> {
     };
     let robots = Robots::parse(&bytes);
     let crawl_delay_seconds = robots.crawl_delay(&args.agent).map(|delay| delay.as_secs_f64());
-    let mut code = EXIT_FINE;
+    let mut code = EXIT_DONE;
     for (url, path) in paths {
         let verdict = robots.verdict(&args.agent, &path);
         let allowed = verdict.allowed;
         if !allowed {
-            code = EXIT_NO;
+            code = EXIT_FAILED;
         }
         if args.json {
             let line = Line { url, allowed, rule: verdict.rule.as_ref(), why: verdict.why, crawl_delay_seconds };
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn each_url_has_a_line_with_its_rule() {
         let (code, text) = said("User-agent: *\nDisallow: /x\n", &["https://a.org/x/1", "/y"], false);
-        assert_eq!(code, EXIT_NO);
+        assert_eq!(code, EXIT_FAILED);
         assert_eq!(
             text,
             "disallowed  https://a.org/x/1  (line 2: Disallow: /x)\nallowed     /y  (no rule matches)\n"
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn json_has_a_line_for_each_url() {
         let (code, text) = said("User-agent: *\nCrawl-delay: 1.5\nAllow: /", &["/"], true);
-        assert_eq!(code, EXIT_FINE);
+        assert_eq!(code, EXIT_DONE);
         assert_eq!(
             text,
             "{\"url\":\"/\",\"allowed\":true,\"rule\":{\"line\":3,\"text\":\"Allow: /\"},\"why\":\"rule\",\
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_rule_about_a_tracking_parameter_is_seen() {
-        assert_eq!(said("User-agent: *\nDisallow: /*utm_\n", &["https://a.org/?utm_source=x"], false).0, EXIT_NO);
+        assert_eq!(said("User-agent: *\nDisallow: /*utm_\n", &["https://a.org/?utm_source=x"], false).0, EXIT_FAILED);
     }
 
     #[test]

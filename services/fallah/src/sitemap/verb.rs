@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{Entry, EntryKind, Limits, Reach, Summary, read};
 use crate::address::Address;
-use crate::exit::{self, EXIT_FINE, EXIT_NO, EXIT_NO_INPUT, EXIT_USAGE, printable};
+use crate::exit::{self, EXIT_DONE, EXIT_FAILED, EXIT_NO_INPUT, EXIT_USAGE, printable};
 
 /// List what a sitemap, an index, a feed or a list of URLs names
 #[derive(Debug, Clone, Args)]
@@ -80,11 +80,11 @@ fn run(args: &ParseArgs, output: &mut impl Write, errors: &mut impl Write) -> io
     match read {
         Ok(summary) => {
             tell(errors, &summary)?;
-            Ok(EXIT_FINE)
+            Ok(EXIT_DONE)
         }
         Err(why) => {
             writeln!(errors, "fallah: {}: {why}", args.file.display())?;
-            Ok(EXIT_NO)
+            Ok(EXIT_FAILED)
         }
     }
 }
@@ -143,7 +143,7 @@ mod tests {
     fn json_has_a_line_for_each_entry() {
         let (code, text, summary) =
             said("<urlset><url><loc>/a</loc><lastmod>2024-05-01</lastmod></url></urlset>", true);
-        assert_eq!(code, EXIT_FINE);
+        assert_eq!(code, EXIT_DONE);
         assert_eq!(
             text,
             "{\"loc\":\"https://a.org/a\",\"kind\":\"page\",\"reach\":\"host\",\"lastmod\":\"2024-05-01T00:00:00Z\"}\n"
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_table_is_for_people() {
         let (code, text, summary) = said("https://a.org/1\nhttps://b.org/2\nhttps://a.org/3\n", false);
-        assert_eq!(code, EXIT_FINE);
+        assert_eq!(code, EXIT_DONE);
         assert_eq!(
             text,
             "page     -                     https://a.org/1\npage     -                     https://b.org/2  (another site)\n"
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_is_no_sitemap_fails_with_a_sentence() {
         let (code, text, errors) = said("<!doctype html><html></html>", true);
-        assert_eq!((code, text.as_str()), (EXIT_NO, ""));
+        assert_eq!((code, text.as_str()), (EXIT_FAILED, ""));
         assert!(errors.ends_with(": this is an HTML page\n"), "{errors}");
     }
 }
