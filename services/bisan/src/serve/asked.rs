@@ -24,14 +24,7 @@ impl Asked {
     pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
         let pairs = QueryString::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Problem::bad("the query string cannot be read: is it UTF-8, and percent-encoded?"))?;
-        Ok(Self(
-            pairs
-                .0
-                .into_iter()
-                .map(|(name, value)| (name, value))
-                .filter(|(_, value)| !value.trim().is_empty())
-                .collect(),
-        ))
+        Ok(Self(pairs.0.into_iter().filter(|(_, value)| !value.trim().is_empty()).collect()))
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&str> {

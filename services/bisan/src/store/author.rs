@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Applied;
 use super::dirty::touch;
-use super::read::root;
+use super::people::root;
 use crate::{Error, fold};
 
 /// More names than this do not share an author's page, but the address of a newsroom or of the site.

@@ -8,6 +8,7 @@ mod author;
 mod check;
 mod dirty;
 mod open;
+mod people;
 mod read;
 mod schema;
 mod search;
@@ -17,10 +18,8 @@ pub use article::Applied;
 pub use author::{merge, split};
 pub use check::{Finding, Health, check_index, repair, verify};
 pub use open::Store;
-pub use read::{
-    Alias, Choices, Cursor, Filter, Full, Person, Signature, Summary, article, choices, id_of, list, newest_change,
-    newest_change_at, people, person,
-};
+pub use people::{Alias, Person, people, person};
+pub use read::{Choices, Cursor, Filter, Full, Signature, Summary, article, choices, id_of, list, newest_change};
 pub use schema::{SCHEMA_VERSION, migrate};
 
 pub use search::RANKED_MAX;
