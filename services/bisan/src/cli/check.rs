@@ -55,7 +55,7 @@ pub(super) fn verify(arguments: &VerifyArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn repair(arguments: &RepairArgs) -> anyhow::Result<ExitCode> {
     let store = opened(&arguments.database)?;
-    let mended = store.write_now(|tx| store::repair(tx))?;
+    let mended = store.write_now(store::repair)?;
     let health = store.read_now(|tx| store::verify(tx, 1))?;
     store.rest();
     if arguments.json {

@@ -112,8 +112,7 @@ fn best_start(text: &str, words: &[Word], found: &[(usize, usize)]) -> usize {
         return text.len() - text.trim_start().len();
     }
     let before = &text[earliest..first];
-    let sentence =
-        before.char_indices().filter(|(_, letter)| matches!(letter, '.' | '!' | '?' | '؟' | '\n')).next_back();
+    let sentence = before.char_indices().rfind(|(_, letter)| matches!(letter, '.' | '!' | '?' | '؟' | '\n'));
     if let Some((at, letter)) = sentence {
         let behind = earliest + at + letter.len_utf8();
         return behind + (text[behind..].len() - text[behind..].trim_start().len());
