@@ -4,6 +4,7 @@ mod authors;
 mod check;
 mod look;
 mod settings;
+mod status;
 
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use terminal::{LogFormat, asked_to_stop, log_filter, print, print_json, trace, u
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Database};
-use crate::{Consume, Error, Rebuilt, Store, rebuild, serve};
+use crate::{Consume, Error, Projector, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, rebuild, serve};
 
 /// Keeps the newest state of each article, searches it, and serves it to readers.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ use crate::{Consume, Error, Rebuilt, Store, rebuild, serve};
   bisan authors list سلمى                         who writes under such a name
   bisan authors merge 17 4                       both are one person, called as 4 is
   bisan verify --full                            whether articles and search tell one story
+  bisan status                                   what waits for the search index, and what it does not take
+  bisan reindex                                  build the search index anew, and nobody notices
   hasad export-ndjson | bisan rebuild --from-hasad -
 
 Every flag has a variable (see `bisan run --help`); `bisan settings` shows what holds.
@@ -78,6 +81,20 @@ enum Verb {
     /// Read an export of the archive into the file; what is newer there stays
     Rebuild(RebuildArgs),
 
+    /// How the search index stands: what waits for it, what it does not take
+    Status(Box<status::StatusArgs>),
+
+    /// Build the search index anew beside the one that answers, and let them change places
+    Reindex {
+        #[command(flatten)]
+        database: Database,
+        #[command(flatten)]
+        reindex: Box<ReindexArgs>,
+    },
+
+    /// How the search index's settings differ from ours; exit code 1 if they do
+    IndexSettings(Box<SettingsArgs>),
+
     /// Make the tables, or bring them to this version (`run` does so by itself)
     Migrate {
         #[command(flatten)]
@@ -114,12 +131,22 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             trace(&cli.log, cli.log_format);
             work(&config).await?;
         }
-        Verb::Search(arguments) => return look::search(&arguments),
+        Verb::Search(arguments) => {
+            trace(&cli.log, cli.log_format);
+            return look::search(&arguments).await;
+        }
         Verb::Show(arguments) => return look::show(&arguments),
         Verb::Authors(verb) => return authors::run(&verb),
         Verb::Verify(arguments) => return check::verify(&arguments),
         Verb::Repair(arguments) => return check::repair(&arguments),
         Verb::Rebuild(arguments) => return from_hasad(&arguments),
+        Verb::Status(arguments) => return status::status(&arguments).await,
+        Verb::Reindex { database, reindex } => {
+            let stop = asked_to_stop();
+            trace(&cli.log, cli.log_format);
+            return reindex.run(&made(&database)?, stop).await;
+        }
+        Verb::IndexSettings(arguments) => return arguments.run().await,
         Verb::Migrate { database } => {
             made(&database)?;
             print("the tables are there\n");
@@ -141,11 +168,22 @@ async fn work(config: &Config) -> anyhow::Result<()> {
         address = %listener.local_addr()?, database = %store.path().display(), consumer = consumer.name(),
         "Bisan reads the stream and serves readers"
     );
+    let searcher = Searcher::new(&config.index).map_err(told)?;
+    let projector = Projector::new(&store, &config.index).map_err(told)?;
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let serving = tokio::spawn(serve(listener, store.clone(), config.drain_max, until(stopped.clone())));
+    let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped.clone())));
+    // Without an index the file answers; so nothing ends because of it.
+    let projecting = projector.map(|projector| {
+        let run = projector.run(until(stopped.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = run.await {
+                tracing::error!(error = outbox::in_words(&error), "the search index is not written any more");
+            }
+        })
+    });
     let mut consuming = tokio::spawn(consumer.run(until(stopped)));
     let ended = tokio::select! {
         () = stop => None,
@@ -158,6 +196,9 @@ async fn work(config: &Config) -> anyhow::Result<()> {
         None => consuming.await,
     };
     serving.await??;
+    if let Some(projecting) = projecting {
+        projecting.await?;
+    }
     store.rest();
     consumed??;
     tracing::info!("Bisan has stopped");

@@ -9,6 +9,8 @@ use clap::Args;
 use outbox::{BatchHandler, Consumer, RetryPolicy};
 use terminal::{Secret, Unusable, duration};
 
+use crate::SearchServer;
+
 /// More events than this in one transaction hold up readers' checkpoints and gain nothing.
 const BATCH_EVENTS_MAX: u16 = 5_000;
 /// About so many bytes of events are in memory at once.
@@ -57,6 +59,10 @@ pub struct Config {
     #[arg(long, env = "BISAN_CLAIM_AFTER", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub claim_after: Duration,
 
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub index: SearchServer,
+
     /// When asked to stop: so long for what is under way
     #[arg(long, env = "BISAN_DRAIN_MAX", default_value = "10s", value_parser = duration, value_name = "DURATION")]
     pub drain_max: Duration,
@@ -75,7 +81,7 @@ impl Config {
         if self.claim_after.is_zero() {
             return Err(unusable("--claim-after (BISAN_CLAIM_AFTER) must not be 0"));
         }
-        Ok(())
+        self.index.check()
     }
 
     /// A member of Bisan's group, which gives its events to this handler.

@@ -69,7 +69,7 @@ pub(crate) fn failure(error: &Error) -> Failure {
             | ErrorCode::ParameterOutOfRange => Failure::Retry(words),
             _ => Failure::Outage(words),
         },
-        Error::TooSlow(_) | Error::Unusable(_) => Failure::Outage(words),
+        Error::TooSlow(_) | Error::Unusable(_) | Error::Index(_) => Failure::Outage(words),
         Error::Database(_) | Error::Thread(_) => Failure::Retry(words),
     }
 }

@@ -9,6 +9,9 @@ pub enum Error {
     /// An event cannot be what it says it is. No waiting will mend it.
     #[error("{0}")]
     Rejected(String),
+    /// The search index is not there, or not as it should be. Searches go on in the file.
+    #[error("{0}")]
+    Index(String),
     /// The file did not do what it was asked: it is full, locked, damaged or away.
     #[error("SQLite")]
     Database(#[from] rusqlite::Error),

@@ -11,6 +11,7 @@ use serde::Serialize;
 pub use query::{QUERY_BYTES_MAX, Query, WORDS_MAX};
 pub use snippet::{Marked, SNIPPET_CHARS_MAX};
 
+use crate::Searcher;
 use crate::store::{self, Filter, Store, Summary};
 use crate::{Error, fold};
 
@@ -48,9 +49,31 @@ pub struct Ranked {
     pub more: bool,
 }
 
+/// Who has ranked what was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The file.
+    Fts5,
+    /// The index beside it.
+    Meilisearch,
+}
+
+impl Engine {
+    /// Its name in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fts5 => "fts5",
+            Self::Meilisearch => "meilisearch",
+        }
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Found {
+    /// Who has ranked it.
+    pub engine: Engine,
     /// How many articles there are in all.
     pub total: usize,
     /// There may be more than that.
@@ -76,18 +99,35 @@ pub async fn search(store: &Store, request: Request) -> Result<Found, Error> {
     store
         .read(move |db| {
             let ranked = store::ranked(db, &request)?;
-            shown(db, &request.query, &ranked)
+            shown(db, &request.query, &ranked, Engine::Fts5)
         })
         .await
 }
 
-/// The same on this thread.
+/// Searches the index, or the file as long as the index does not answer.
+pub async fn search_by(store: &Store, index: Option<&Searcher>, request: Request) -> Result<Found, Error> {
+    let ranked = match index {
+        Some(index) if !request.query.is_empty() => index.rank(store, &request).await?,
+        _ => None,
+    };
+    match ranked {
+        Some(ranked) => store.read(move |db| shown(db, &request.query, &ranked, Engine::Meilisearch)).await,
+        None => search(store, request).await,
+    }
+}
+
+/// The file alone, on this thread.
 pub fn search_now(store: &Store, request: &Request) -> Result<Found, Error> {
-    store.read_now(|db| shown(db, &request.query, &store::ranked(db, request)?))
+    store.read_now(|db| shown(db, &request.query, &store::ranked(db, request)?, Engine::Fts5))
 }
 
 /// Articles as they are found, from their ids. What is no longer there is left out.
-pub(crate) fn shown(db: &rusqlite::Connection, query: &Query, ranked: &Ranked) -> Result<Found, Error> {
+pub(crate) fn shown(
+    db: &rusqlite::Connection,
+    query: &Query,
+    ranked: &Ranked,
+    engine: Engine,
+) -> Result<Found, Error> {
     let mut hits = vec![];
     for id in &ranked.ids {
         let Some((article, body)) = store::hit(db, *id)? else { continue };
@@ -96,5 +136,5 @@ pub(crate) fn shown(db: &rusqlite::Connection, query: &Query, ranked: &Ranked) -
         let snippet = snippet::snippet(query, &article.lead, &body);
         hits.push(Hit { article, title_marks, snippet });
     }
-    Ok(Found { total: ranked.total, more: ranked.more, hits })
+    Ok(Found { engine, total: ranked.total, more: ranked.more, hits })
 }

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 use terminal::{print, print_json, printable, printable_lines, unusable};
 
-use super::opened;
+use super::{opened, told};
 use crate::config::Database;
 use crate::search::{self, PAGE_MAX, Query, Request};
 use crate::serve::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, time};
 use crate::store::{self, Filter, Full, Signature, Summary};
+use crate::{SearchServer, Searcher};
 
 #[derive(Debug, Args)]
 pub(super) struct SearchArgs {
@@ -48,6 +49,9 @@ pub(super) struct SearchArgs {
     #[arg(long, default_value_t = PAGE_SIZE_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=i64::from(PAGE_SIZE_MAX)), value_name = "ARTICLES")]
     size: u32,
 
+    #[command(flatten, next_help_heading = "Search index")]
+    index: Box<SearchServer>,
+
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -67,7 +71,7 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-pub(super) fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
+pub(super) async fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
     let when = |flag: &str, text: &Option<String>| match text {
         None => Ok(None),
         Some(text) => time(text).map(Some).ok_or_else(|| {
@@ -81,6 +85,8 @@ pub(super) fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
     if query.is_empty() {
         return Err(unusable("there is no word to look for"));
     }
+    arguments.index.check()?;
+    let searcher = Searcher::new(&arguments.index).map_err(told)?;
     let filter = Filter {
         source: arguments.source.clone(),
         language: arguments.language.clone(),
@@ -89,7 +95,8 @@ pub(super) fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
         until,
     };
     let store = opened(&arguments.database)?;
-    let found = search::search_now(&store, &Request { query, filter, page: arguments.page, size: arguments.size })?;
+    let request = Request { query, filter, page: arguments.page, size: arguments.size };
+    let found = search::search_by(&store, searcher.as_ref(), request).await?;
     if arguments.json {
         print_json(&found)?;
     } else if found.hits.is_empty() {
@@ -99,7 +106,7 @@ pub(super) fn search(arguments: &SearchArgs) -> anyhow::Result<ExitCode> {
             print(&format!("{}\n    {}\n", head(&hit.article), printable(&hit.snippet.text)));
         }
         let more = if found.more { "more than " } else { "" };
-        print(&format!("{more}{} found, {} shown\n", found.total, found.hits.len()));
+        print(&format!("{more}{} found, {} shown ({})\n", found.total, found.hits.len(), found.engine.as_str()));
     }
     Ok(if found.hits.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -16,6 +16,8 @@ const PREFIX_LETTERS_MIN: usize = 2;
 /// What was typed, understood.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
+    /// As it was typed, for who understands it in another way.
+    text: String,
     parts: Vec<Part>,
 }
 
@@ -32,7 +34,7 @@ impl Query {
     /// Understands any text.
     pub fn parse(text: &str) -> Self {
         let text = &text[..text.floor_char_boundary(QUERY_BYTES_MAX)];
-        let mut query = Self::default();
+        let mut query = Self { text: text.to_owned(), parts: vec![] };
         let mut left = WORDS_MAX;
         for (range, quoted) in pieces(text) {
             let mut words: Vec<_> = fold::words(&text[range.clone()]).into_iter().map(|word| word.tokens).collect();
@@ -58,6 +60,11 @@ impl Query {
     /// Nothing was typed that could be found.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
+    }
+
+    /// What was typed.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     fn add(&mut self, part: Part) {

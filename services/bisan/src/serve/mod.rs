@@ -18,15 +18,16 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::Store;
+use crate::{Searcher, Store};
 
 pub(crate) use asked::time;
 pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 
-/// Serves until `shutdown` resolves; then answers under way have so long to end.
+/// Serves until `shutdown` resolves, searching by the index if there is one; then answers under way have so long to end.
 pub async fn serve(
     listener: TcpListener,
     store: Store,
+    index: Option<Searcher>,
     drain_max: Duration,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
@@ -35,7 +36,7 @@ pub async fn serve(
         shutdown.await;
         let _ = stop.send(true);
     };
-    let serving = axum::serve(listener, routes::router(store)).with_graceful_shutdown(asked);
+    let serving = axum::serve(listener, routes::router(store, index)).with_graceful_shutdown(asked);
     let patience = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(drain_max).await;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -16,9 +16,9 @@ use super::asked::Asked;
 use super::{guard, page};
 use crate::search::{self, PAGE_MAX};
 use crate::store::{self, Cursor, Filter, Summary};
-use crate::{Error, Store};
+use crate::{Error, Searcher, Store};
 
-pub(super) fn router(store: Store) -> Router {
+pub(super) fn router(store: Store, index: Option<Searcher>) -> Router {
     Router::new()
         .route("/", get(articles))
         .route("/articles", get(articles))
@@ -33,6 +33,7 @@ pub(super) fn router(store: Store) -> Router {
         .fallback(nothing)
         .method_not_allowed_fallback(read_only)
         .layer(from_fn_with_state(Arc::new(Semaphore::new(guard::REQUESTS_MAX)), guard::guard))
+        .layer(Extension(index))
         .with_state(store)
 }
 
@@ -97,7 +98,12 @@ async fn article(State(store): State<Store>, Path(id): Path<String>, headers: He
 }
 
 /// What is found.
-async fn search(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Response {
+async fn search(
+    State(store): State<Store>,
+    Extension(index): Extension<Option<Searcher>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let wanted = Wanted::by(&headers);
     let answer = async {
         let asked = Asked::of(&uri)?;
@@ -109,7 +115,7 @@ async fn search(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Res
             if wanted == Wanted::Page { store.read(|db| store::choices(db)).await? } else { Default::default() };
         let (page, size, skipped) = (request.page, request.size, request.skipped());
         let empty = request.query.is_empty();
-        let found = search::search(&store, request).await?;
+        let found = search::search_by(&store, index.as_ref(), request).await?;
         let more = skipped + (size as usize) < found.total && page < PAGE_MAX;
         let at = |page: u32| asked.link("/search", "page", &page.to_string());
         let (previous, next) = ((page > 1).then(|| at(page - 1)), more.then(|| at(page + 1)));
@@ -118,7 +124,7 @@ async fn search(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Res
             wanted,
             || {
                 serde_json::to_string(&json!({
-                    "query": asked.get("q"), "page": page, "total": found.total, "more": found.more,
+                    "query": asked.get("q"), "engine": found.engine, "page": page, "total": found.total, "more": found.more,
                     "hits": found.hits, "previous": previous, "next": next,
                 }))
             },

@@ -9,7 +9,9 @@ mod check;
 mod dirty;
 mod open;
 mod people;
+mod projecting;
 mod read;
+mod rebuilding;
 mod schema;
 mod search;
 mod text;
@@ -19,13 +21,21 @@ pub use author::{merge, split};
 pub use check::{Finding, Health, check_index, repair, verify};
 pub use open::Store;
 pub use people::{Alias, Person, people, person};
+pub use projecting::{Refused, Standing, refusals, standing};
 pub use read::{Choices, Cursor, Filter, Full, Signature, Summary, article, choices, id_of, list, newest_change};
 pub use schema::{SCHEMA_VERSION, migrate};
 
 pub use search::RANKED_MAX;
 
 pub(crate) use article::{apply, seconds};
+pub(crate) use projecting::{
+    Item, Queue, accepted, bring_again, brought, changes, documents, expected, fill, is_filling, known_index,
+    live_after, refused, same_person, sample, waiting, waiting_count, waits,
+};
 pub(crate) use read::hit;
+pub(crate) use rebuilding::{
+    Spare, Step, about_to_swap, begin, behind, dropped, extent, loaded, made, spare, step, swapped, swaps,
+};
 pub(crate) use search::ranked;
 
 /// Now, in seconds of Unix.
