@@ -14,6 +14,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// The same choices every time.
+    pub fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Another source that goes its own way, for another task.
     pub fn branch(&mut self) -> Self {
         Self(self.next())

@@ -2,6 +2,7 @@
 //!
 //! - [`Postgres`], [`Redis`], [`Cluster`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
+//! - [`SearchServer`]: a Meilisearch, real where `MEILI_URL` says so, else a double with faults
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
 //! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
@@ -16,8 +17,10 @@ mod consuming;
 mod crawling;
 mod eventually;
 mod load;
+mod meili;
 mod process;
 mod proxy;
+mod reading;
 mod servers;
 mod site;
 mod stage;
@@ -32,9 +35,11 @@ pub use consuming::{
 pub use crawling::Newsroom;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
+pub use meili::{Double, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use servers::{Cluster, Postgres, Redis, S3};
+pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

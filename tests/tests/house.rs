@@ -135,6 +135,11 @@ fn services_know_each_other_only_by_the_contract() {
         "object_store",
         &["services/hasad/src/store", "services/hasad/src/verbs", "services/hasad/src/archive.rs"],
     );
+    // Bisan knows its file and the consumer, and no server by itself.
+    for word in ["relay", "fallah", "hasad", "sqlx", "redis"] {
+        let files = ["consume.rs", "event.rs", "fold.rs", "fold", "search.rs", "search", "serve", "store"];
+        nobody_says(word, &files.map(|file| format!("services/bisan/src/{file}")).each_ref().map(String::as_str));
+    }
 }
 
 /// Where statements may stand, and how many: none given is any number.
@@ -164,6 +169,16 @@ fn statements_stand_where_one_looks_for_them() {
     }
     assert!(read("relay/src/config.rs").contains("set_config('search_path'"));
     assert_eq!(read("relay/src/relay.rs").matches("\"set synchronous_commit = ").count(), 2, "one a connection");
+}
+
+/// Statements of SQLite: beside the inbox, in Bisan's store alone.
+#[test]
+fn only_bisans_store_speaks_to_its_file() {
+    for source in sources("services/bisan/src").iter().filter(|source| !source.path.contains("/store/")) {
+        for call in [".prepare", ".execute", ".query_row", ".query_map", "pragma"] {
+            assert!(!source.code.contains(call), "{} says {call}", source.path);
+        }
+    }
 }
 
 #[test]

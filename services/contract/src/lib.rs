@@ -6,12 +6,14 @@
 mod article;
 mod author;
 mod canonical;
+mod export;
 mod origin;
 mod schema;
 
 pub use article::{Article, ArticleDeleted, ArticleUpserted, Byline, Removal};
 pub use author::{Author, AuthorUpserted};
 pub use canonical::canonical;
+pub use export::Export;
 pub use origin::{Flawed, Origin};
 pub use schema::schemas;
 

@@ -10,6 +10,7 @@
 //! | what consumers cost | `consume` |
 //! | what archiving costs beside the bare store | `archive` |
 //! | what a page and a site cost the scraper | `extract`, `crawl` |
+//! | what articles cost the reader's side | `read` |
 //!
 //! Everything runs on private servers (`ground`), with the relay as the process that users run.
 
@@ -30,6 +31,7 @@ mod options;
 mod process;
 mod producers;
 mod progress;
+mod read;
 mod samples;
 mod slow_disk;
 mod table;
@@ -74,6 +76,7 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Archive => archive::section(&mut ground, options).await?,
             Name::Extract => extract::section(options)?,
             Name::Crawl => crawl::section(options).await?,
+            Name::Read => read::section(options).await?,
             Name::Footprint => footprint::section(&mut ground, options).await?,
         });
     }

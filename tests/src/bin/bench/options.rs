@@ -69,6 +69,8 @@ pub enum Name {
     Extract,
     /// What it takes to crawl a whole site
     Crawl,
+    /// What it takes to bring articles into the reader's file, and to find them
+    Read,
     /// Processor time and memory, idle and draining
     Footprint,
 }

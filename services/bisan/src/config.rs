@@ -1,0 +1,114 @@
+//! One struct: a field is a flag, an environment variable, a default and a line of `--help`. Checked before anything connects.
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use outbox::{BatchHandler, Consumer, RetryPolicy};
+use terminal::{Secret, Unusable, duration};
+
+use crate::SearchServer;
+
+/// More events than this in one transaction hold up readers' checkpoints and gain nothing.
+const BATCH_EVENTS_MAX: u16 = 5_000;
+/// About so many bytes of events are in memory at once.
+const PREFETCH_BYTES_MAX: usize = 12 << 20;
+
+/// Where the articles lie.
+#[derive(Debug, Clone, Args)]
+pub struct Database {
+    /// The file of SQLite with all that Bisan knows
+    #[arg(long, env = "BISAN_DATABASE", default_value = "bisan.sqlite", value_name = "FILE")]
+    pub database: PathBuf,
+}
+
+/// Everything that `run` needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub database: Database,
+
+    /// Where events come from, as redis://user:password@host:6379/0, or rediss:// for TLS
+    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub redis_url: Option<Secret>,
+
+    /// A PEM file with the certificate authority of a rediss:// server (else the public ones)
+    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<PathBuf>,
+
+    /// Where readers are served
+    #[arg(long, env = "BISAN_LISTEN", default_value = "127.0.0.1:7656", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+
+    /// Sources whose events have no effect: they are read and left alone
+    #[arg(long, env = "BISAN_SKIP_SOURCES", value_delimiter = ',', value_name = "NAME,...")]
+    pub skip_sources: Vec<String>,
+
+    /// Events that share a transaction
+    #[arg(long, env = "BISAN_BATCH_MAX", default_value = "200", value_name = "EVENTS")]
+    pub batch_max: NonZeroU16,
+
+    /// After so many attempts an event is a dead letter
+    #[arg(long, env = "BISAN_ATTEMPTS_MAX", default_value = "5", value_name = "TIMES")]
+    pub attempts_max: NonZeroU32,
+
+    /// A consumer that has not been heard of for so long has lost its events to others
+    #[arg(long, env = "BISAN_CLAIM_AFTER", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub claim_after: Duration,
+
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub index: SearchServer,
+
+    /// When asked to stop: so long for what is under way
+    #[arg(long, env = "BISAN_DRAIN_MAX", default_value = "10s", value_parser = duration, value_name = "DURATION")]
+    pub drain_max: Duration,
+}
+
+impl Config {
+    /// What is wrong with the settings, in one sentence.
+    pub fn check(&self) -> Result<(), Unusable> {
+        let url = self.redis_url.as_ref().ok_or_else(|| unusable("--redis-url (REDIS_URL) is not set"))?.reveal();
+        if !["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(unusable("--redis-url (REDIS_URL) must begin with redis://, rediss:// or unix://"));
+        }
+        if self.batch_max.get() > BATCH_EVENTS_MAX {
+            return Err(unusable(format!("--batch-max (BISAN_BATCH_MAX) must not be more than {BATCH_EVENTS_MAX}")));
+        }
+        if self.claim_after.is_zero() {
+            return Err(unusable("--claim-after (BISAN_CLAIM_AFTER) must not be 0"));
+        }
+        self.index.check()
+    }
+
+    /// A member of Bisan's group, which gives its events to this handler.
+    pub fn consumer(&self, handler: impl BatchHandler) -> Result<Consumer, Unusable> {
+        self.check()?;
+        let url = self.redis_url.as_ref().map(Secret::reveal).unwrap_or_default();
+        let mut builder = Consumer::builder(url)
+            .stream(contract::STREAM)
+            .group(contract::BISAN)
+            .name("bisan")
+            .version(crate::VERSION)
+            .prefetch_bytes_max(PREFETCH_BYTES_MAX)
+            .claim_after(self.claim_after)
+            .drain_max(self.drain_max)
+            .retry(RetryPolicy { attempts_max: self.attempts_max, ..RetryPolicy::default() })
+            .batch_handler(usize::from(self.batch_max.get()), handler)
+            // While one batch is written the next one is read.
+            .concurrency(2);
+        if let Some(file) = &self.redis_ca_file {
+            let pem = std::fs::read(file)
+                .map_err(|error| unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display())))?;
+            builder = builder.redis_ca(pem);
+        }
+        builder.build().map_err(|error| unusable(error.to_string()))
+    }
+}
+
+fn unusable(sentence: impl Into<String>) -> Unusable {
+    Unusable(sentence.into())
+}

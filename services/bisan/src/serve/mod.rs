@@ -1,0 +1,51 @@
+//! What readers see over HTTP: articles as pages for people and as JSON for programs, read-only.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `routes.rs` | what stands at which address |
+//! | `asked.rs` | what a query string asks for, checked |
+//! | `answer.rs` | JSON or a page, validators, errors in one sentence |
+//! | `guard.rs` | what every request and answer must bear |
+//! | `page.rs` | the pages |
+
+mod answer;
+mod asked;
+mod guard;
+mod page;
+mod routes;
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::{Searcher, Store};
+
+pub(crate) use asked::time;
+pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+
+/// Serves until `shutdown` resolves, searching by the index if there is one; then answers under way have so long to end.
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    index: Option<Searcher>,
+    drain_max: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let asked = async move {
+        shutdown.await;
+        let _ = stop.send(true);
+    };
+    let serving = axum::serve(listener, routes::router(store, index)).with_graceful_shutdown(asked);
+    let patience = async {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        tokio::time::sleep(drain_max).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = patience => {
+            tracing::warn!("answers that did not end in time are cut off");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Statements of the way to the search index: what is to be brought there, what has been, and what it refused.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
+
+use crate::meili::Document;
+
+/// Which of the two indexes something is to be brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// The one that answers searches.
+    Live,
+    /// The one beside it.
+    Spare,
+}
+
+/// An article that is to be brought to an index, or removed from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) id: i64,
+    pub(crate) change: i64,
+    /// None: it is deleted.
+    pub(crate) line: Option<Vec<u8>>,
+}
+
+/// An article that an index does not take.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Refused {
+    /// Its number.
+    pub article_id: i64,
+    /// Its address.
+    pub source_url: String,
+    /// Meilisearch's name for the reason.
+    pub code: String,
+    /// What it says.
+    pub reason: String,
+    /// In seconds of Unix.
+    pub refused_at: i64,
+}
+
+/// How the search index stands, as far as the file knows.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Standing {
+    /// Articles that are to be brought to the index.
+    pub dirty: u32,
+    /// Since when the oldest of them waits, in seconds of Unix.
+    pub dirty_since: Option<i64>,
+    /// Articles that the index does not take.
+    pub refused: u32,
+    /// Where the spare index stands, if there is one.
+    pub spare: Option<String>,
+    /// Articles that the spare index does not have as they are.
+    pub behind: u32,
+}
+
+/// What is to be brought to an index first: so many articles, and so many bytes, but one at least.
+pub(crate) fn waiting(db: &Connection, queue: Queue, items_max: usize, bytes_max: usize) -> Result<Vec<Item>> {
+    let mut select = db.prepare_cached(match queue {
+        Queue::Live => {
+            "select s.*, d.change as dirty from search_dirty d join search_document s on s.id = d.article_id
+              order by d.change limit ?1"
+        }
+        Queue::Spare => {
+            "select s.*, b.change as dirty from search_behind b join search_document s on s.id = b.article_id
+              order by b.change limit ?1"
+        }
+    })?;
+    let mut rows = select.query([items_max as i64])?;
+    take(&mut rows, bytes_max)
+}
+
+/// Live articles beyond a number, in the order of their numbers.
+pub(crate) fn live_after(db: &Connection, id: i64, items_max: usize, bytes_max: usize) -> Result<Vec<Item>> {
+    let mut select = db.prepare_cached(
+        "select s.*, s.change as dirty from search_document s where s.id > ?1 and s.live order by s.id limit ?2",
+    )?;
+    let mut rows = select.query(params![id, items_max as i64])?;
+    take(&mut rows, bytes_max)
+}
+
+/// Reads until there is enough: texts that are not sent now are not held in memory.
+fn take(rows: &mut rusqlite::Rows<'_>, bytes_max: usize) -> Result<Vec<Item>> {
+    let mut items = vec![];
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let live: bool = row.get("live")?;
+        let line = if live { Some(document(row)?.line()) } else { None };
+        bytes += line.as_ref().map_or(0, Vec::len);
+        if bytes > bytes_max && !items.is_empty() {
+            break;
+        }
+        items.push(Item { id: row.get("id")?, change: row.get("dirty")?, line });
+    }
+    Ok(items)
+}
+
+/// Some articles as the index is to have them; those that are deleted are left out.
+pub(crate) fn documents(db: &Connection, ids: &[i64]) -> Result<Vec<Document>> {
+    let ids = serde_json::to_string(ids).expect("numbers are JSON");
+    db.prepare_cached("select s.* from search_document s where s.live and s.id in (select value from json_each(?1))")?
+        .query_map([ids], document)?
+        .collect()
+}
+
+fn document(row: &Row<'_>) -> Result<Document> {
+    let document = Document {
+        id: row.get("id")?,
+        change: row.get("change")?,
+        source_url: row.get("source_url")?,
+        source_name: row.get("source_name")?,
+        title: row.get("title")?,
+        lead: row.get("lead")?,
+        body: row.get("body")?,
+        authors: list(row, "authors")?,
+        author_ids: list(row, "author_ids")?,
+        section: row.get("section")?,
+        tags: list(row, "tags")?,
+        language: row.get("language")?,
+        dated_at: row.get("dated_at")?,
+        hash: String::new(),
+    };
+    Ok(document.sealed())
+}
+
+fn list<T: serde::de::DeserializeOwned>(row: &Row<'_>, name: &str) -> Result<Vec<T>> {
+    let text: String = row.get(name)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into()))
+}
+
+/// An index has an article as it was at this change: it no longer waits, unless it has changed again.
+pub(crate) fn brought(tx: &Transaction<'_>, queue: Queue, id: i64, change: i64) -> Result<()> {
+    if queue == Queue::Live {
+        // While they change places nobody knows which of them it is. So it is noted for the other one; and what is noted for
+        // one is, when they have changed places, noted for both.
+        tx.prepare_cached(
+            "insert into search_behind (article_id, change)
+             select article_id, change from search_dirty
+              where article_id = ?1 and change = ?2 and exists (select 1 from search_spare where step = 'swapping')
+             on conflict (article_id) do nothing",
+        )?
+        .execute([id, change])?;
+    }
+    tx.prepare_cached(match queue {
+        Queue::Live => "delete from search_dirty where article_id = ?1 and change = ?2",
+        Queue::Spare => "delete from search_behind where article_id = ?1 and change = ?2",
+    })?
+    .execute([id, change])?;
+    Ok(())
+}
+
+/// An index has an article after all.
+pub(crate) fn accepted(tx: &Transaction<'_>, id: i64) -> Result<()> {
+    tx.prepare_cached("delete from search_refused where article_id = ?1")?.execute([id])?;
+    Ok(())
+}
+
+/// An index does not take an article, and says why.
+pub(crate) fn refused(tx: &Transaction<'_>, id: i64, change: i64, code: &str, reason: &str) -> Result<()> {
+    tx.prepare_cached(
+        "insert into search_refused (article_id, change, code, reason, refused_at) values (?1, ?2, ?3, ?4, unixepoch())
+         on conflict (article_id) do update
+            set change = excluded.change, code = excluded.code, reason = excluded.reason, refused_at = excluded.refused_at",
+    )?
+    .execute(params![id, change, code, reason])?;
+    Ok(())
+}
+
+/// The articles that the index does not take, the newest refusal first.
+pub fn refusals(db: &Connection, items_max: usize) -> Result<Vec<Refused>> {
+    db.prepare_cached(
+        "select r.article_id, a.source_url, r.code, r.reason, r.refused_at
+           from search_refused r join article a on a.id = r.article_id
+          order by r.refused_at desc, r.article_id limit ?1",
+    )?
+    .query_map([items_max as i64], |row| {
+        Ok(Refused {
+            article_id: row.get(0)?,
+            source_url: row.get(1)?,
+            code: row.get(2)?,
+            reason: row.get(3)?,
+            refused_at: row.get(4)?,
+        })
+    })?
+    .collect()
+}
+
+/// How the search index stands.
+pub fn standing(db: &Connection) -> Result<Standing> {
+    db.query_row(
+        "select (select count(*) from search_dirty), (select min(dirty_at) from search_dirty),
+                (select count(*) from search_refused), (select step from search_spare),
+                (select count(*) from search_behind)",
+        [],
+        |row| {
+            Ok(Standing {
+                dirty: row.get(0)?,
+                dirty_since: row.get(1)?,
+                refused: row.get(2)?,
+                spare: row.get(3)?,
+                behind: row.get(4)?,
+            })
+        },
+    )
+}
+
+/// An index is ours from now on, and nobody can tell what is in it: everything is to be brought to it, and what is deleted
+/// removed from it. Until that is done it answers no search.
+pub(crate) fn fill(tx: &Transaction<'_>, made_at: &str) -> Result<usize> {
+    set(tx, "search_index", made_at)?;
+    let last: i64 = tx.query_row("select coalesce(max(change), 0) from article", [], |row| row.get(0))?;
+    set(tx, "search_filling", &last.to_string())?;
+    tx.execute(
+        "insert into search_dirty (article_id, change, dirty_at)
+         select id, change, unixepoch() from article where true
+         on conflict (article_id) do nothing",
+        [],
+    )
+}
+
+/// Whether the index still lacks articles that were there when it became ours.
+pub(crate) fn is_filling(db: &Connection) -> Result<bool> {
+    db.prepare_cached(
+        "select exists (select 1 from fact f join search_dirty d on d.change <= cast(f.value as integer)
+                         where f.name = 'search_filling')",
+    )?
+    .query_row([], |row| row.get(0))
+}
+
+/// How many articles are to be in an index once nothing waits: those that are live and not refused.
+pub(crate) fn expected(db: &Connection) -> Result<u64> {
+    db.query_row(
+        "select (select count(*) from article where deleted_at is null)
+              - (select count(*) from search_refused r join article a on a.id = r.article_id
+                  where a.deleted_at is null)",
+        [],
+        |row| row.get::<_, u32>(0).map(u64::from),
+    )
+}
+
+/// Some live articles, picked by chance, that no index has refused.
+pub(crate) fn sample(db: &Connection, items_max: usize) -> Result<Vec<Document>> {
+    // Numbers first: to put whole texts in order by chance would read all of them.
+    let ids: Vec<i64> = db
+        .prepare_cached(
+            "select id from article
+              where deleted_at is null and id not in (select article_id from search_refused)
+              order by random() limit ?1",
+        )?
+        .query_map([items_max as i64], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    documents(db, &ids)
+}
+
+/// Every article that is to be in an index, with its change.
+pub(crate) fn changes(db: &Connection) -> Result<Vec<(i64, i64)>> {
+    db.prepare(
+        "select id, change from article
+          where deleted_at is null and id not in (select article_id from search_refused) order by id",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// An article is to be brought to the index although it has not changed.
+pub(crate) fn bring_again(tx: &Transaction<'_>, id: i64) -> Result<()> {
+    tx.prepare_cached(
+        "insert into search_dirty (article_id, change, dirty_at) select id, change, unixepoch() from article where id = ?1
+         on conflict (article_id) do nothing",
+    )?
+    .execute([id])?;
+    Ok(())
+}
+
+/// Whether an article waits to be brought to an index.
+pub(crate) fn waits(db: &Connection, queue: Queue, id: i64) -> Result<bool> {
+    db.prepare_cached(match queue {
+        Queue::Live => "select 1 from search_dirty where article_id = ?1",
+        Queue::Spare => "select 1 from search_behind where article_id = ?1",
+    })?
+    .exists([id])
+}
+
+/// How many articles wait to be brought to an index.
+pub(crate) fn waiting_count(db: &Connection, queue: Queue) -> Result<u64> {
+    db.query_row(
+        match queue {
+            Queue::Live => "select count(*) from search_dirty",
+            Queue::Spare => "select count(*) from search_behind",
+        },
+        [],
+        |row| row.get::<_, u32>(0).map(u64::from),
+    )
+}
+
+/// The index that we know as ours, by when it was made.
+pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
+    db.query_row("select value from fact where name = 'search_index'", [], |row| row.get(0)).optional()
+}
+
+/// Whoever is the same person as this one, by their numbers.
+pub(crate) fn same_person(db: &Connection, author: i64) -> Result<Vec<i64>> {
+    // A merge by hand may point to one by address, and no further.
+    db.prepare_cached(
+        "with root as (
+             select coalesce(r.id, q.id, p.id) as id
+               from author p
+               left join author q on q.id = p.merged_into
+               left join author r on r.id = q.merged_into
+              where p.id = ?1)
+         select p.id from root join author p left join author q on q.id = p.merged_into
+          where root.id in (p.id, p.merged_into, q.merged_into)",
+    )?
+    .query_map([author], |row| row.get(0))?
+    .collect()
+}
+
+fn set(tx: &Transaction<'_>, name: &str, value: &str) -> Result<()> {
+    tx.prepare_cached(
+        "insert into fact (name, value) values (?1, ?2) on conflict (name) do update set value = excluded.value",
+    )?
+    .execute([name, value])?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! What the archive gives out: every version it has, one to a line.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ArticleDeleted, ArticleUpserted, AuthorUpserted};
+
+/// One line of an export in NDJSON: `{"type": "article.upserted", "payload": {...}}`, with the event's own payload.
+///
+/// Lines may stand in any order, and twice: the version says what is newer. What else a line says is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", content = "payload")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are of the large one")]
+pub enum Export {
+    #[allow(missing_docs)]
+    #[serde(rename = "article.upserted")]
+    ArticleUpserted(ArticleUpserted),
+    #[allow(missing_docs)]
+    #[serde(rename = "article.deleted")]
+    ArticleDeleted(ArticleDeleted),
+    #[allow(missing_docs)]
+    #[serde(rename = "author.upserted")]
+    AuthorUpserted(AuthorUpserted),
+}
+
+impl Export {
+    /// The event's type.
+    pub fn r#type(&self) -> &'static str {
+        match self {
+            Self::ArticleUpserted(_) => ArticleUpserted::TYPE,
+            Self::ArticleDeleted(_) => ArticleDeleted::TYPE,
+            Self::AuthorUpserted(_) => AuthorUpserted::TYPE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Author, Origin};
+
+    #[test]
+    fn a_line_says_its_type_and_the_events_payload() {
+        let author = Author { name: "سلمى".to_owned(), url: None };
+        let origin = Origin {
+            source_url: "urn:author:daily:سلمي".to_owned(),
+            source_name: "daily".to_owned(),
+            version: 1,
+            content_hash: author.content_hash(),
+            raw_hash: String::new(),
+            discovered_at: "2026-01-01T00:00:00Z".to_owned(),
+            fetched_at: "2026-01-01T00:00:00Z".to_owned(),
+            published_at: None,
+            scraper_version: "0".to_owned(),
+        };
+        let line = Export::AuthorUpserted(AuthorUpserted { origin, author });
+        let mut json = serde_json::to_value(&line).expect("JSON");
+        assert_eq!(json["type"], line.r#type());
+        assert_eq!(json["payload"]["author"]["name"], "سلمى");
+        json["archived_at"] = "2026-01-02T00:00:00Z".into();
+        assert_eq!(serde_json::from_value::<Export>(json).expect("a line"), line);
+    }
+}
