@@ -77,6 +77,28 @@ impl Appender {
         }
     }
 
+    /// Who of a group has an entry in hand, for how many milliseconds without a sign of life, and how often it was handed out.
+    pub(crate) async fn in_hand(
+        &mut self,
+        stream: &str,
+        group: &str,
+        id: EntryId,
+    ) -> Result<Option<(String, i64, i64)>, Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("XPENDING").arg(stream).arg(group).arg(id.to_string()).arg(id.to_string()).arg(1);
+        let replies = self.send(stream, &pipeline).await?;
+        let Value::Array(entries) = &replies[0] else { return Ok(None) };
+        Ok(entries.first().and_then(|entry| match entry {
+            Value::Array(parts) => match parts.as_slice() {
+                [_, consumer, Value::Int(idle_ms), Value::Int(deliveries), ..] => {
+                    Some((text(consumer)?.to_owned(), *idle_ms, *deliveries))
+                }
+                _ => None,
+            },
+            _ => None,
+        }))
+    }
+
     /// How many entries each stream has; none where there is no such stream.
     pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
         let replies = self

@@ -1,12 +1,15 @@
 //! The verbs, and what they print.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use terminal::{LogFormat, age, print, print_json, table, unusable};
 
+use crate::admin::{Serving, Surface};
 use crate::config::{Config, Database};
 use crate::progress::Progress;
+use crate::pulse::Pulse;
 use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people::{self, RelayStatus};
 use crate::{Relay, retention, store};
@@ -51,8 +54,11 @@ enum Verb {
     #[command(after_help = "Examples:
   relay run
   relay run --redis-url rediss://cache --redis-ca-file /ca.pem
-  RELAY_LOG_FORMAT=json relay run --retention 7d")]
-    Run(Box<Config>),
+  RELAY_LOG_FORMAT=json relay run --retention 7d
+  RELAY_LISTEN=0.0.0.0:7654 RELAY_READ_TOKEN_FILE=/run/read RELAY_WRITE_TOKEN_FILE=/run/write relay run
+
+While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openapi.json lists it all.")]
+    Run(Box<Running>),
 
     /// Make the outbox's tables, or bring them to this version
     #[command(after_help = "Examples:
@@ -118,6 +124,16 @@ enum Verb {
     },
 }
 
+/// What a relay that runs needs to know.
+#[derive(Debug, Args)]
+struct Running {
+    #[command(flatten)]
+    config: Config,
+
+    #[command(flatten)]
+    surface: Surface,
+}
+
 #[derive(Debug, Subcommand)]
 enum Dead {
     /// List them, the newest first
@@ -181,15 +197,19 @@ struct Which {
     /// Only of this group: what its handler could not make take effect
     #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     group: Option<String>,
+
+    /// Only those that hold this text: in their id, key, payload, or why they failed
+    #[arg(long, value_name = "TEXT", help_heading = FILTERS)]
+    search: Option<String>,
 }
 
 impl Which {
     fn is_everything(&self) -> bool {
-        self.stream.is_none() && self.r#type.is_none() && self.group.is_none()
+        self.stream.is_none() && self.r#type.is_none() && self.group.is_none() && self.search.is_none()
     }
 
     fn filter(self, ids: Vec<String>) -> Filter {
-        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group }
+        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group, search: self.search }
     }
 }
 
@@ -203,7 +223,7 @@ struct Change {
     which: Which,
 
     /// All of them
-    #[arg(long, conflicts_with_all = ["stream", "type", "group"], help_heading = FILTERS)]
+    #[arg(long, conflicts_with_all = ["stream", "type", "group", "search"], help_heading = FILTERS)]
     all: bool,
 
     /// Only say how many it would be
@@ -217,11 +237,19 @@ struct Change {
 /// Runs a verb.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
-        Verb::Run(config) => {
+        Verb::Run(running) => {
             let asked_to_stop = terminal::asked_to_stop();
+            let Running { config, surface } = *running;
             config.check()?;
+            surface.check()?;
             terminal::trace(&cli.log, cli.log_format);
-            Relay::run(*config, asked_to_stop).await?;
+            let pulse = Arc::new(Pulse::default());
+            let served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
+            let outcome = Relay::run_with(config, pulse, asked_to_stop).await;
+            if let Some(served) = served {
+                served.stop().await;
+            }
+            outcome?;
         }
         Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
         Verb::Migrate { database, print: false } => {
@@ -339,7 +367,7 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
     match verb {
         Dead::List { database, which, limit, json } => {
             let filter = which.filter(vec![]);
-            let letters = dead::list(&mut connect(&database).await?, &filter, i64::from(limit), false).await?;
+            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::from(limit), false).await?;
             if json {
                 print_json(&letters)?;
             } else if letters.is_empty() {
@@ -358,7 +386,7 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
         }
         Dead::Show { database, id } => {
             let filter = Filter { ids: vec![id], ..Filter::default() };
-            let letters = dead::list(&mut connect(&database).await?, &filter, i64::MAX, true).await?;
+            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::MAX, true).await?;
             if letters.is_empty() {
                 return Err(nobody(&filter.ids));
             }
@@ -381,7 +409,7 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<()> {
     // To name nothing must not mean everything.
     if change.ids.is_empty() && change.which.is_everything() && !change.all {
         return Err(unusable(
-            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group or --all",
+            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group, --search or --all",
         ));
     }
     let filter = change.which.filter(change.ids);

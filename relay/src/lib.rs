@@ -19,6 +19,7 @@
 //! brings to light), `fault` (whose fault it is), `rebuild` (Redis lost something), `hold` and `release` (rows that must
 //! wait, and when their numbers may be given up).
 
+mod admin;
 mod append;
 mod ask;
 mod batch;
@@ -35,8 +36,11 @@ mod hold;
 mod keep;
 mod lanes;
 mod letters;
+mod metrics;
+mod pausing;
 mod probe;
 mod progress;
+mod pulse;
 mod rebuild;
 mod relay;
 mod release;
@@ -47,12 +51,14 @@ mod schedule;
 mod send;
 mod store;
 mod tallies;
+mod trail;
 mod trim;
 mod verify;
 mod wires;
 
+pub use admin::Surface;
 pub use cli::{Cli, run};
-pub use config::{Config, Database};
+pub use config::{Config, Database, Server};
 pub use fault::Error;
 pub use frontier::{Frontier, Mark, Overtaking};
 pub use relay::{Relay, Tick};

@@ -65,6 +65,8 @@ impl Stage {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("relay"));
         command.args(arguments).env("DATABASE_URL", &self.database_url).env("REDIS_URL", self.redis.url());
+        // Relays of many tests run side by side on this machine.
+        command.env("RELAY_LISTEN", "off");
         command
     }
 

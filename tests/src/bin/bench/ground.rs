@@ -174,7 +174,7 @@ impl Ground {
     /// The relay's own program, with more flags.
     pub fn relay(&self, flags: &[&str]) -> Child {
         let mut command = Command::new(binary("relay"));
-        command.arg("run").args(flags).env("DATABASE_URL", &self.url).env("REDIS_URL", self.redis.url());
+        command.arg("run").args(flags).env("DATABASE_URL", &self.url).env("REDIS_URL", self.redis.url()).env("RELAY_LISTEN", "off");
         Child::spawn(command)
     }
 
