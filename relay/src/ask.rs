@@ -48,16 +48,22 @@ impl Appender {
             .arg("COUNT")
             .arg(count);
         let replies = self.send(stream, &pipeline).await?;
-        let entry = |entry: &Value| {
-            let Value::Array(parts) = entry else { return None };
-            let number = text(parts.first()?)?.parse().ok()?;
-            Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
-        };
-        match (&replies[0], as_error(&replies[0])) {
-            (_, Some(Fault::Outage(outage))) => Err(outage),
-            (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
-            _ => Ok(vec![]),
-        }
+        numbers_and_ids(&replies[0])
+    }
+
+    /// Entries of a generation from one number to another, oldest first: each with its number and the event's id.
+    pub(crate) async fn page(
+        &mut self,
+        stream: &str,
+        from: EntryId,
+        upto: u64,
+        count: usize,
+    ) -> Result<Vec<(EntryId, String)>, Outage> {
+        let mut pipeline = pipe();
+        let highest = EntryId { seq: upto, ..from };
+        let mut page = pipeline.cmd("XRANGE").arg(stream).arg(from.to_string()).arg(highest.to_string());
+        page = page.arg("COUNT").arg(count);
+        numbers_and_ids(&self.send(stream, page).await?[0])
     }
 
     /// The oldest entry of a generation that is still there.
@@ -111,5 +117,19 @@ impl Appender {
             _ => None,
         };
         Ok(replies.iter().map(length).collect())
+    }
+}
+
+/// What XRANGE answers, without what the events say.
+fn numbers_and_ids(reply: &Value) -> Result<Vec<(EntryId, String)>, Outage> {
+    let entry = |entry: &Value| {
+        let Value::Array(parts) = entry else { return None };
+        let number = text(parts.first()?)?.parse().ok()?;
+        Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
+    };
+    match (reply, as_error(reply)) {
+        (_, Some(Fault::Outage(outage))) => Err(outage),
+        (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
+        _ => Ok(vec![]),
     }
 }

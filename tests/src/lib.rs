@@ -6,6 +6,7 @@
 //! - [`eventually`]: waits for a fact, with one deadline for everything
 //! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
+//! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
 
@@ -20,6 +21,7 @@ mod servers;
 mod site;
 mod stage;
 mod steps;
+mod surface;
 
 pub use chance::Chance;
 pub use consuming::{
@@ -35,3 +37,4 @@ pub use servers::{Cluster, Postgres, Redis};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
+pub use surface::{Answer, Surface};

@@ -125,6 +125,11 @@ impl Stage {
         .await;
     }
 
+    /// Waits until a relay that runs by itself has brought a stream to so many entries.
+    pub async fn until_arrived_by_itself(&self, stream: &str, count: usize) {
+        eventually(&format!("{count} entries in {stream}"), async || self.length(stream).await == count).await;
+    }
+
     /// Whether every row but the dead letters has arrived, and no number is undecided.
     pub async fn has_arrived(&self, streams: &[&str]) -> bool {
         for stream in streams {

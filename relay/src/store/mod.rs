@@ -2,10 +2,13 @@
 //! what is written down, what is deleted, and what people ask.
 
 mod check;
+pub(crate) mod compare;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 mod letters;
 pub(crate) mod pause;
 pub(crate) mod people;
+pub(crate) mod replay;
 mod reports;
 mod retention;
 pub(crate) mod trail;
