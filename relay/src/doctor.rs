@@ -17,8 +17,8 @@ use crate::wires::{To, Wires};
 
 /// Clocks may differ by so much.
 const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(5);
-/// A transaction that wrote to the outbox may be open for so long.
-const OPEN_SECONDS_MAX: f64 = 300.0;
+/// A transaction that wrote to the outbox may be open for so many times as long as others wait for it.
+const OPEN_TIMES_MAX: u32 = 30;
 /// Rows are to be kept for at least so long: it is what a lost Redis can be rebuilt from.
 const RETENTION_MIN: Duration = Duration::from_secs(600);
 /// Memory of Redis that may be in use.
@@ -262,7 +262,7 @@ async fn of_postgres(
         }
     };
     list("outbox-unlogged", facts::unlogged(db).await?);
-    list("outbox-open-transaction", facts::open_for_long(db, OPEN_SECONDS_MAX).await?);
+    list("outbox-open-transaction", facts::open_for_long(db, (config.overtake_after * OPEN_TIMES_MAX).as_secs_f64()).await?);
     list("group-behind-retention", facts::groups_behind_retention(db).await?);
     if facts::bell_is_off(db).await? {
         findings.push(finding("outbox-bell", "the trigger outbox_ring is off, or not there"));
