@@ -11,6 +11,7 @@ use crate::config::{Config, Database, Server};
 use crate::pausing::Wish;
 use crate::progress::Progress;
 use crate::pulse::Pulse;
+use crate::spans::Collector;
 use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people::{self, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
 use crate::{Relay, doctor, retention, store, verbs};
@@ -275,6 +276,9 @@ struct Running {
 
     #[command(flatten)]
     surface: Surface,
+
+    #[command(flatten)]
+    collector: Collector,
 }
 
 #[derive(Debug, Subcommand)]
@@ -382,22 +386,28 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Run(running) => {
             let asked_to_stop = terminal::asked_to_stop();
-            let Running { config, surface } = *running;
+            let Running { config, surface, collector } = *running;
             config.check()?;
             surface.check()?;
+            collector.check()?;
             terminal::trace(&cli.log, cli.log_format);
             let pulse = Arc::new(Pulse::default());
             let served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
+            let exporting = collector.begin(&pulse)?;
             let advice = async {
                 doctor::advise(&config).await;
                 std::future::pending::<()>().await;
             };
             let outcome = tokio::select! {
-                outcome = Relay::run_with(config.clone(), pulse, asked_to_stop) => outcome,
+                outcome = Relay::run_with(config.clone(), Arc::clone(&pulse), asked_to_stop) => outcome,
                 () = advice => Ok(()),
             };
             if let Some(served) = served {
                 served.stop().await;
+            }
+            pulse.collect_no_more();
+            if let Some(exporting) = exporting {
+                exporting.stop().await;
             }
             outcome?;
         }

@@ -52,6 +52,7 @@ mod retention;
 mod run;
 mod schedule;
 mod send;
+mod spans;
 mod store;
 mod tallies;
 mod trail;

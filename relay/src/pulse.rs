@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::spans::{Sink, Span};
+
 /// What a relay is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -36,6 +38,8 @@ pub(crate) struct Pulse {
     phase: AtomicU8,
     redis_is_there: AtomicBool,
     sent: Mutex<BTreeMap<String, u64>>,
+    /// Where spans go, if somebody collects them.
+    sink: Mutex<Option<Sink>>,
     pub(crate) latency: Histogram,
     pub(crate) turns: AtomicU64,
     pub(crate) batches: AtomicU64,
@@ -58,6 +62,7 @@ impl Default for Pulse {
             phase: AtomicU8::new(Phase::Connecting as u8),
             redis_is_there: AtomicBool::default(),
             sent: Mutex::default(),
+            sink: Mutex::default(),
             latency: Histogram::default(),
             turns: AtomicU64::default(),
             batches: AtomicU64::default(),
@@ -95,6 +100,23 @@ impl Pulse {
         match sent.get_mut(stream) {
             Some(all) => *all += entries,
             None => _ = sent.insert(stream.to_owned(), entries),
+        }
+    }
+
+    /// From here on somebody collects spans.
+    pub(crate) fn collect(&self, sink: Sink) {
+        *self.sink.lock().expect("queueing does not panic") = Some(sink);
+    }
+
+    /// Nobody does any more.
+    pub(crate) fn collect_no_more(&self) {
+        *self.sink.lock().expect("queueing does not panic") = None;
+    }
+
+    /// Gives spans to whoever collects them. They are made only then.
+    pub(crate) fn spans(&self, spans: impl Iterator<Item = Span>) {
+        if let Some(sink) = &*self.sink.lock().expect("queueing does not panic") {
+            spans.for_each(|span| sink.take(span, self));
         }
     }
 

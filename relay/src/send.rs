@@ -8,6 +8,7 @@ use crate::fault::Error;
 use crate::pulse::{Counts, count};
 use crate::relay::Relay;
 use crate::replies::{Appended, Landed};
+use crate::spans::Span;
 use crate::store::{Number, Row};
 use crate::{Seq, store};
 
@@ -139,6 +140,12 @@ impl Relay {
             latency.observe(now.duration_since(row.envelope.time).unwrap_or_default());
         }
         self.pulse.latency.add(&latency);
+        let span = |(at, row): (usize, &Row)| {
+            let stream = &batch.lanes[row.lane].0;
+            let entry = || format!("{}-{}", self.lanes.lane(stream).generation, row.seq);
+            landed(at).then(|| Span::of(&row.envelope, stream, entry, now)).flatten()
+        };
+        self.pulse.spans(batch.rows.iter().enumerate().filter_map(span));
         count(&self.pulse.batches, 1);
         for ((stream, _), (entries, top)) in batch.lanes.iter().zip(&moved).filter(|(_, (entries, _))| *entries > 0) {
             self.lanes.sent(stream, *top, *entries);

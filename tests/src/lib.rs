@@ -37,4 +37,4 @@ pub use servers::{Cluster, Postgres, Redis};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
-pub use surface::{Answer, Surface};
+pub use surface::{Answer, Surface, ask_once};

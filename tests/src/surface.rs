@@ -121,6 +121,15 @@ impl Surface {
     }
 }
 
+/// Asks once, and reads until the answer ends, whatever it is: of `/events` until somebody hangs up.
+pub async fn ask_once(address: SocketAddr, path: &str) {
+    if let Ok(mut stream) = TcpStream::connect(address).await {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let _ = stream.write_all(request.as_bytes()).await;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+    }
+}
+
 async fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
     let mut line = String::new();
     if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
