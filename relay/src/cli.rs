@@ -1,20 +1,17 @@
 //! The verbs, and what they print.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use terminal::{LogFormat, age, print, print_json, table, unusable};
 
-use crate::admin::{Serving, Surface};
 use crate::config::{Config, Database, Server};
 use crate::pausing::Wish;
 use crate::progress::Progress;
-use crate::pulse::Pulse;
-use crate::spans::Collector;
+use crate::running::Running;
 use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people::{self, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
-use crate::{Relay, doctor, retention, store, verbs};
+use crate::{retention, store, verbs};
 
 /// Headings of flags in `--help`.
 const FILTERS: &str = "Filters";
@@ -268,19 +265,6 @@ struct Examined {
     config: Config,
 }
 
-/// What a relay that runs needs to know.
-#[derive(Debug, Args)]
-struct Running {
-    #[command(flatten)]
-    config: Config,
-
-    #[command(flatten)]
-    surface: Surface,
-
-    #[command(flatten)]
-    collector: Collector,
-}
-
 #[derive(Debug, Subcommand)]
 enum Dead {
     /// List them, the newest first
@@ -386,30 +370,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
         Verb::Run(running) => {
             let asked_to_stop = terminal::asked_to_stop();
-            let Running { config, surface, collector } = *running;
-            config.check()?;
-            surface.check()?;
-            collector.check()?;
+            running.check()?;
             terminal::trace(&cli.log, cli.log_format);
-            let pulse = Arc::new(Pulse::default());
-            let served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
-            let exporting = collector.begin(&pulse)?;
-            let advice = async {
-                doctor::advise(&config).await;
-                std::future::pending::<()>().await;
-            };
-            let outcome = tokio::select! {
-                outcome = Relay::run_with(config.clone(), Arc::clone(&pulse), asked_to_stop) => outcome,
-                () = advice => Ok(()),
-            };
-            if let Some(served) = served {
-                served.stop().await;
-            }
-            pulse.collect_no_more();
-            if let Some(exporting) = exporting {
-                exporting.stop().await;
-            }
-            outcome?;
+            running.run(asked_to_stop).await?;
         }
         Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
         Verb::Migrate { database, print: false } => {

@@ -227,7 +227,8 @@ impl Database {
         Ok(db)
     }
 
-    /// Connections for those who answer people: few, made when they are needed, and no statement takes longer than this.
+    /// Connections for those who answer people: few, made when they are needed, and no statement takes longer than this. What
+    /// they commit is durable: who was told that it is done must be able to rely on it.
     pub(crate) fn pool(&self, connections_max: u32, statement_time_max: Duration) -> Result<PgPool, Unusable> {
         let options = self.options()?.application_name("relay http");
         let database = self.clone();
@@ -250,7 +251,9 @@ impl Database {
                     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),
                     set_config('lock_timeout', '5s', false), set_config('row_security', 'off', false),
                     set_config('default_transaction_isolation', 'read committed', false),
-                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), false)",
+                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), false),
+                    set_config('synchronous_commit', case when $2 is not null and current_setting('synchronous_commit') = 'off'
+                                                          then 'on' else current_setting('synchronous_commit') end, false)",
         )
         .bind(&self.schema)
         .bind(statement_time_max.map(|limit| limit.as_millis().to_string()))

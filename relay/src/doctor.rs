@@ -262,7 +262,10 @@ async fn of_postgres(
         }
     };
     list("outbox-unlogged", facts::unlogged(db).await?);
-    list("outbox-open-transaction", facts::open_for_long(db, (config.overtake_after * OPEN_TIMES_MAX).as_secs_f64()).await?);
+    list(
+        "outbox-open-transaction",
+        facts::open_for_long(db, (config.overtake_after * OPEN_TIMES_MAX).as_secs_f64()).await?,
+    );
     list("group-behind-retention", facts::groups_behind_retention(db).await?);
     if facts::bell_is_off(db).await? {
         findings.push(finding("outbox-bell", "the trigger outbox_ring is off, or not there"));

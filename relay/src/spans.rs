@@ -59,7 +59,12 @@ pub(crate) struct Span {
 
 impl Span {
     /// None: the producer did not trace it, or does not want it to be collected.
-    pub(crate) fn of(envelope: &Envelope, stream: &str, entry: impl FnOnce() -> String, sent: SystemTime) -> Option<Self> {
+    pub(crate) fn of(
+        envelope: &Envelope,
+        stream: &str,
+        entry: impl FnOnce() -> String,
+        sent: SystemTime,
+    ) -> Option<Self> {
         // Reading headers costs more than looking whether it is worth it.
         if !envelope.headers.as_deref()?.contains("traceparent") {
             return None;
@@ -106,7 +111,9 @@ fn is_sampled(parent: &str) -> bool {
     let hex = |part: &str, length: usize| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let [version, trace, span, flags] = parts.as_slice() else { return false };
     hex(version, 2)
-        && [(trace, 32), (span, 16)].iter().all(|(part, length)| hex(part, *length) && part.bytes().any(|byte| byte != b'0'))
+        && [(trace, 32), (span, 16)]
+            .iter()
+            .all(|(part, length)| hex(part, *length) && part.bytes().any(|byte| byte != b'0'))
         && u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1)
 }
 
@@ -298,10 +305,16 @@ mod tests {
     fn a_collector_is_a_url_and_its_headers_are_pairs() {
         let check = |endpoint: &str, headers: Option<&str>| {
             let otlp_headers = headers.map(Secret::from);
-            Collector { otlp_endpoint: Some(endpoint.to_owned()), otlp_headers, service_name: "relay".to_owned() }.check()
+            Collector { otlp_endpoint: Some(endpoint.to_owned()), otlp_headers, service_name: "relay".to_owned() }
+                .check()
         };
         assert!(check("http://localhost:4318/", Some("a=b, c=d")).is_ok());
         assert!(check("localhost:4318", None).is_err() && check("nonsense", None).is_err());
-        assert!(check("http://localhost:4318", Some("secret")).expect_err("no pair").0.contains("OTEL_EXPORTER_OTLP_HEADERS"));
+        assert!(
+            check("http://localhost:4318", Some("secret"))
+                .expect_err("no pair")
+                .0
+                .contains("OTEL_EXPORTER_OTLP_HEADERS")
+        );
     }
 }

@@ -132,7 +132,8 @@ impl Stage {
 
     /// Waits until a relay that runs by itself has brought a stream to more than so many entries.
     pub async fn until_more_than(&self, stream: &str, count: usize) {
-        eventually(&format!("more than {count} entries in {stream}"), async || self.length(stream).await > count).await;
+        eventually(&format!("more than {count} entries in {stream}"), async || self.length(stream).await > count)
+            .await;
     }
 
     /// Whether every row but the dead letters has arrived, and no number is undecided.

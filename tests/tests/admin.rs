@@ -184,7 +184,10 @@ async fn history_and_events_tell_what_happens_second_by_second() {
     stage.enqueue_many("s", 10).await;
     stage.until_arrived_by_itself("s", 10).await;
     let heard = surface.listen(2).await;
-    assert!(heard.iter().all(|(name, status)| name == "status" && status["streams"][0]["stream"] == "s"), "{heard:?}");
+    assert!(
+        heard.iter().all(|(name, status)| name == "status" && status["streams"][0]["stream"] == "s"),
+        "{heard:?}"
+    );
     eventually("a second in which something was sent", async || {
         let past = surface.get("/history?step=1").await.json();
         let samples = past["samples"].as_array().expect("samples");
@@ -328,7 +331,9 @@ async fn other_sites_pages_can_neither_look_nor_act() {
     assert_eq!(status("GET", "/status", &[("host", "evil.example")]).await, 421);
     assert_eq!(status("GET", "/status", &[("host", "localhost")]).await, 200);
     let json = ("content-type", "application/json");
-    for stranger in [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")] {
+    for stranger in
+        [("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site"), ("origin", "https://evil.example")]
+    {
         assert_eq!(status("POST", "/resume", &[json, stranger]).await, 403, "{stranger:?}");
         assert_eq!(status("DELETE", "/dlq/clear", &[stranger]).await, 403, "{stranger:?}");
     }

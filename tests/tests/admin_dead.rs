@@ -84,7 +84,10 @@ async fn a_dry_run_says_what_a_replay_then_does() {
     assert_eq!((would["state"].as_str(), would["done"].as_i64()), (Some("dry_run"), Some(3)));
     assert_eq!(total(&surface, "").await, 5, "nothing was done");
     let done = surface.post("/dead/replay", &wish(false)).await.json();
-    assert_eq!((done["state"].as_str(), done["done"].as_i64(), done["meant"].as_i64()), (Some("done"), Some(3), Some(3)));
+    assert_eq!(
+        (done["state"].as_str(), done["done"].as_i64(), done["meant"].as_i64()),
+        (Some("done"), Some(3), Some(3))
+    );
     stage.until_arrived_by_itself("s", 3).await;
     assert_eq!(total(&surface, "").await, 2);
     // The job is remembered.

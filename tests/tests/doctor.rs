@@ -5,7 +5,8 @@ use serde_json::Value;
 
 /// A Postgres and a Redis as they should be.
 const SOUND_POSTGRES: [(&str, &str); 3] = [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")];
-const SOUND_REDIS: [&str; 6] = ["--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"];
+const SOUND_REDIS: [&str; 6] =
+    ["--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"];
 
 async fn sound() -> Stage {
     Stage::set_with(&SOUND_POSTGRES, &SOUND_REDIS).await
@@ -35,7 +36,8 @@ async fn where_all_is_well_nothing_is_found() {
     stage.enqueue_many("s", 10).await;
     stage.until_arrived_by_itself("s", 10).await;
     stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
-    eventually("the group to be known", async || stage.ask::<i64>("select count(*) from outbox_group").await == 1).await;
+    eventually("the group to be known", async || stage.ask::<i64>("select count(*) from outbox_group").await == 1)
+        .await;
     assert_eq!(found(&stage, &[]), [""; 0]);
     assert!(!relay.log().contains("relay doctor"), "{}", relay.log());
     let told = stage.command(&["doctor"]).output().expect("the binary runs");
@@ -59,11 +61,27 @@ async fn settings_of_postgres_that_lose_commits_are_found() {
 async fn what_is_wrong_with_the_outbox_is_found_one_by_one() {
     let stage = sound().await;
     let plants = [
-        ("alter role postgres set synchronous_commit = off", "alter role postgres reset synchronous_commit", "postgres-synchronous-commit"),
-        ("alter table outbox_dead_letter set unlogged", "alter table outbox_dead_letter set logged", "outbox-unlogged"),
-        ("alter table outbox disable trigger outbox_ring", "alter table outbox enable trigger outbox_ring", "outbox-bell"),
+        (
+            "alter role postgres set synchronous_commit = off",
+            "alter role postgres reset synchronous_commit",
+            "postgres-synchronous-commit",
+        ),
+        (
+            "alter table outbox_dead_letter set unlogged",
+            "alter table outbox_dead_letter set logged",
+            "outbox-unlogged",
+        ),
+        (
+            "alter table outbox disable trigger outbox_ring",
+            "alter table outbox enable trigger outbox_ring",
+            "outbox-bell",
+        ),
         ("alter sequence outbox_seq_seq cache 10", "alter sequence outbox_seq_seq cache 1", "outbox-tables"),
-        ("insert into outbox_schema (version) values (99)", "delete from outbox_schema where version = 99", "outbox-tables"),
+        (
+            "insert into outbox_schema (version) values (99)",
+            "delete from outbox_schema where version = 99",
+            "outbox-tables",
+        ),
         (
             "insert into outbox_stream (stream, sent_seq, pruned_seq) values ('s', 9, 5);
              insert into outbox_group values ('s', 'g', 3, 3, 0, 0, now())",
@@ -97,7 +115,10 @@ async fn a_missing_right_is_found() {
     let url = stage.database_url.replace("postgres@", "poor@");
     let output = stage.command(&["doctor", "--json"]).env("DATABASE_URL", url).output().expect("the binary runs");
     let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(told["findings"].as_array().expect("findings").iter().any(|finding| finding["name"] == "relay-rights"), "{told}");
+    assert!(
+        told["findings"].as_array().expect("findings").iter().any(|finding| finding["name"] == "relay-rights"),
+        "{told}"
+    );
 }
 
 #[tokio::test]
@@ -135,7 +156,8 @@ async fn a_transaction_that_hangs_is_found() {
         .execute(&mut *tx)
         .await
         .expect("inserted");
-    eventually("it to be found", async || found(&stage, &["--overtake-after", "1ms"]) == ["outbox-open-transaction"]).await;
+    eventually("it to be found", async || found(&stage, &["--overtake-after", "1ms"]) == ["outbox-open-transaction"])
+        .await;
     assert_eq!(found(&stage, &[]), [""; 0], "it is not open for long");
 }
 

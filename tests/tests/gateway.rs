@@ -20,7 +20,9 @@ async fn what_is_answered_with_200_is_in_the_outbox_and_arrives() {
     let answer = surface.post(PUBLISH, &event).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.json(), json!({"id": "o-42", "stream": "orders", "new": true, "seq": 1}));
-    let row: String = stage.ask("select concat_ws('|', stream, type, key, ver, payload, headers) from outbox where id = 'o-42'").await;
+    let row: String = stage
+        .ask("select concat_ws('|', stream, type, key, ver, payload, headers) from outbox where id = 'o-42'")
+        .await;
     assert_eq!(row, r#"orders|order.placed|order-42|2|{"cents":1999}|{"tenant": "acme"}"#);
     stage.until_arrived_by_itself("orders", 1).await;
     assert_eq!(stage.ids("orders").await, ["o-42"]);
@@ -33,10 +35,8 @@ async fn an_event_published_twice_with_one_id_is_one_event() {
     assert_eq!(surface.post(PUBLISH, &event).await.json()["new"], true);
     let again = surface.post(PUBLISH, &event).await;
     assert_eq!((again.status, again.json()["new"].clone()), (200, json!(false)));
-    let (one, other) = tokio::join!(
-        surface.post(PUBLISH, &json!({"stream": "s", "type": "t", "payload": 2, "id": "race"})),
-        surface.post(PUBLISH, &json!({"stream": "s", "type": "t", "payload": 2, "id": "race"}))
-    );
+    let race = json!({"stream": "s", "type": "t", "payload": 2, "id": "race"});
+    let (one, other) = tokio::join!(surface.post(PUBLISH, &race), surface.post(PUBLISH, &race));
     let news = [one.json(), other.json()].iter().filter(|answer| answer["new"] == true).count();
     assert_eq!(news, 1);
     assert_eq!(stage.ask::<i64>("select count(*) from outbox").await, 2);
@@ -49,11 +49,14 @@ async fn an_event_published_twice_with_one_id_is_one_event() {
 #[tokio::test]
 async fn many_are_written_all_or_none_and_answered_in_their_order() {
     let (stage, surface) = gateway().await;
-    let many: Vec<Value> = (0..3).map(|n| json!({"stream": "s", "type": "t", "payload": n, "id": format!("e-{n}")})).collect();
+    let many: Vec<Value> =
+        (0..3).map(|n| json!({"stream": "s", "type": "t", "payload": n, "id": format!("e-{n}")})).collect();
     let answer = surface.post(PUBLISH, &json!(many)).await.json();
-    let ids: Vec<&str> = answer.as_array().expect("an array").iter().map(|one| one["id"].as_str().expect("an id")).collect();
+    let ids: Vec<&str> =
+        answer.as_array().expect("an array").iter().map(|one| one["id"].as_str().expect("an id")).collect();
     assert_eq!(ids, ["e-0", "e-1", "e-2"]);
-    let bad = json!([{"stream": "s", "type": "t", "payload": 1, "id": "good"}, {"stream": "", "type": "t", "payload": 1}]);
+    let bad =
+        json!([{"stream": "s", "type": "t", "payload": 1, "id": "good"}, {"stream": "", "type": "t", "payload": 1}]);
     let answer = surface.post(PUBLISH, &bad).await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.problem(), "event 1: stream is empty");
@@ -120,7 +123,8 @@ async fn while_redis_is_away_events_are_taken_and_while_postgres_is_they_are_not
     assert_eq!(refused.status, 503);
     assert!(refused.problem().contains("Postgres"), "{}", refused.text());
     stage.postgres.restart().await;
-    eventually("the gateway to take events again", async || surface.post(PUBLISH, &event("b")).await.status == 200).await;
+    eventually("the gateway to take events again", async || surface.post(PUBLISH, &event("b")).await.status == 200)
+        .await;
     stage.redis.restart().await;
     stage.until_arrived_by_itself("s", 2).await;
     assert_eq!(stage.ids("s").await, ["a", "b"]);

@@ -75,7 +75,9 @@ async fn a_producer_needs_each_of_its_rights_and_has_no_other() {
     };
     assert_eq!(not_missed(&stage, "producer", publish).await, [""; 0]);
     let mut db = connect(&stage, "producer").await;
-    for statement in ["delete from outbox", "update outbox set type = 'x'", "truncate outbox", "select * from outbox_dead_letter"] {
+    for statement in
+        ["delete from outbox", "update outbox set type = 'x'", "truncate outbox", "select * from outbox_dead_letter"]
+    {
         assert!(sqlx::raw_sql(statement).execute(&mut db).await.is_err(), "{statement}");
     }
 }
@@ -100,11 +102,24 @@ async fn a_relay_needs_each_of_its_rights_and_says_which_is_missing() {
 #[tokio::test]
 async fn a_relay_with_these_rights_does_all_of_its_work() {
     let stage = stage().await;
-    let mut command = stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000", "--overtake-after", "50ms", "--retention", "1s"]);
+    let mut command = stage.command(&[
+        "run",
+        "--trim-after",
+        "1ms",
+        "--event-bytes-max",
+        "1000",
+        "--overtake-after",
+        "50ms",
+        "--retention",
+        "1s",
+    ]);
     command.env("DATABASE_URL", url_of(&stage, "relay"));
     let relay = Child::spawn(command);
     let mut slow = stage.pool.begin().await.expect("Postgres is there");
-    sqlx::query("insert into outbox (stream, type, id, payload) values ('s', 't', 'slow', '1')").execute(&mut *slow).await.expect("inserted");
+    sqlx::query("insert into outbox (stream, type, id, payload) values ('s', 't', 'slow', '1')")
+        .execute(&mut *slow)
+        .await
+        .expect("inserted");
     stage.enqueue("s", "a").await;
     stage.sql("select outbox_enqueue('s', 't', to_json(repeat('x', 2000)), id => 'large')").await;
     stage.sql("select outbox_enqueue('s', 't', '1', id => 'due', due_at => now())").await;
@@ -115,7 +130,8 @@ async fn a_relay_with_these_rights_does_all_of_its_work() {
     stage.redis.command(&["XADD", "s:g:dead", "*", "some", "thing"]).await;
     let known = "select exists (select from outbox_dead_letter) and exists (select from outbox_group)";
     eventually("the letter and the group", async || stage.ask::<bool>(known).await).await;
-    eventually("retention", async || stage.ask::<i64>("select count(*) from outbox where due_at is null").await == 0).await;
+    eventually("retention", async || stage.ask::<i64>("select count(*) from outbox where due_at is null").await == 0)
+        .await;
     assert!(!relay.log().contains("permission denied"), "{}", relay.log());
 }
 
@@ -151,13 +167,14 @@ async fn an_operator_needs_each_of_its_rights() {
     };
     let work = async || {
         stage.sql("delete from outbox; delete from outbox_dead_letter; delete from outbox_stream").await;
-        works().await && {
-            // Something to drop, too.
-            stage
+        works().await
+            && {
+                // Something to drop, too.
+                stage
                 .sql("insert into outbox (stream, type, id, payload, due_at, dead_at, last_error) values ('s', 't', 'd', '1', 'infinity', now(), 'x')")
                 .await;
-            run(&["dead", "drop", "d"])
-        }
+                run(&["dead", "drop", "d"])
+            }
     };
     assert_eq!(not_missed(&stage, "operator", work).await, [""; 0]);
 }
@@ -198,12 +215,21 @@ async fn a_reader_needs_each_of_its_rights_and_cannot_write() {
     .await
     .expect("the catalogue can be read");
     for table in tables {
-        for statement in [format!("delete from {table}"), format!("insert into {table} default values"), format!("truncate {table}")] {
+        for statement in [
+            format!("delete from {table}"),
+            format!("insert into {table} default values"),
+            format!("truncate {table}"),
+        ] {
             assert!(sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&mut db).await.is_err(), "{statement}");
         }
     }
-    for statement in ["select outbox_enqueue('s', 't', '1')", "select nextval('outbox_seq_seq')", "select setval('outbox_doorbell', 9)",
-                      "select outbox_release('{s}', '{1}')", "select outbox_cancel('a')"] {
+    for statement in [
+        "select outbox_enqueue('s', 't', '1')",
+        "select nextval('outbox_seq_seq')",
+        "select setval('outbox_doorbell', 9)",
+        "select outbox_release('{s}', '{1}')",
+        "select outbox_cancel('a')",
+    ] {
         let refused = sqlx::raw_sql(statement).execute(&mut db).await.is_err();
         let harmless = statement.contains("outbox_release"); // it finds no row that it may touch
         assert!(refused || harmless, "{statement}");
@@ -212,11 +238,17 @@ async fn a_reader_needs_each_of_its_rights_and_cannot_write() {
 
 #[test]
 fn the_rules_for_redis_are_those_of_the_documentation() {
-    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).expect("the page");
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md")).expect("the page");
     for (user, row) in [("relay", "| the relay in Redis |"), ("consumer", "| a consumer in Redis |")] {
         let row = page.lines().find(|line| line.starts_with(row)).expect("the row is there");
-        let told: BTreeSet<&str> =
-            row.split('`').skip(1).step_by(2).flat_map(str::split_whitespace).filter(|word| word.starts_with('+')).collect();
+        let told: BTreeSet<&str> = row
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .flat_map(str::split_whitespace)
+            .filter(|word| word.starts_with('+'))
+            .collect();
         let rules = file("redis.acl");
         let rule = rules.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("the rule is there");
         let given: BTreeSet<&str> = rule.split_whitespace().filter(|word| word.starts_with('+')).collect();

@@ -32,13 +32,21 @@ async fn nothing_is_sent_while_paused_and_all_is_sent_in_order_after() {
         let at = stage.length("s").await;
         let written: i64 = stage.ask("select count(*) from outbox").await;
         // Long enough for hundreds of turns.
-        eventually("more to be written", async || stage.ask::<i64>("select count(*) from outbox").await > written + 200).await;
+        eventually("more to be written", async || {
+            stage.ask::<i64>("select count(*) from outbox").await > written + 200
+        })
+        .await;
         assert_eq!(stage.length("s").await, at, "nothing was sent after the answer");
         // Others are not paused.
         stage.enqueue("other", "o").await;
         stage.until_arrived_by_itself("other", 1).await;
         let status = surface.get("/status").await.json();
-        let paused = status["streams"].as_array().expect("streams").iter().find(|one| one["stream"] == "s").expect("it is there");
+        let paused = status["streams"]
+            .as_array()
+            .expect("streams")
+            .iter()
+            .find(|one| one["stream"] == "s")
+            .expect("it is there");
         assert!(paused["paused_at"].is_string() && paused["paused_by"] == "127.0.0.1", "{paused}");
         assert_eq!(stage.length("s").await, at);
         assert_eq!(surface.post("/resume", &json!({"stream": "s"})).await.json()["heard"], true);
@@ -53,11 +61,11 @@ async fn nothing_is_sent_while_paused_and_all_is_sent_in_order_after() {
 async fn a_pause_of_everything_survives_a_restart_of_the_relay_and_binds_the_next_one() {
     let stage = Stage::set().await;
     let mut surface = ready(&stage).await;
-    stage.enqueue("a", "1").await;
+    stage.enqueue("a", "a-1").await;
     stage.until_arrived_by_itself("a", 1).await;
     assert_eq!(surface.post("/pause", &json!({"all": true})).await.json()["heard"], true);
-    stage.enqueue("a", "2").await;
-    stage.enqueue("new", "1").await;
+    stage.enqueue("a", "a-2").await;
+    stage.enqueue("new", "new-1").await;
     surface.relay.signal(Signal::Term);
     assert_eq!(surface.relay.wait().await, 0);
     let surface = ready(&stage).await;
@@ -88,16 +96,18 @@ async fn verbs_pause_and_resume_as_the_routes_do() {
     };
     assert_eq!(verb(&["pause", "s"]), "s is paused\n");
     stage.enqueue("s", "a").await;
-    eventually("the relay to have seen it", async || {
-        surface.get("/status").await.json()["relay"]["frontier"] == 1
-    })
-    .await;
+    eventually("the relay to have seen it", async || surface.get("/status").await.json()["relay"]["frontier"] == 1)
+        .await;
     assert_eq!(stage.length("s").await, 0);
     assert_eq!(verb(&["resume", "s"]), "s flows again\n");
     stage.until_arrived_by_itself("s", 1).await;
     assert_eq!(verb(&["pause", "--all"]), "everything is paused\n");
     assert_eq!(verb(&["resume", "--all"]), "everything flows again\n");
-    assert_eq!(stage.command(&["pause"]).output().expect("it runs").status.code(), Some(64), "nothing is not everything");
+    assert_eq!(
+        stage.command(&["pause"]).output().expect("it runs").status.code(),
+        Some(64),
+        "nothing is not everything"
+    );
     drop(surface);
     let said = verb(&["pause", "s"]);
     assert!(said.starts_with("s is paused"), "{said}");

@@ -97,7 +97,8 @@ async fn a_span_is_given_to_one_group_again_in_order_under_new_ids() {
     stage.until_entries(&mut relay, "s:one:replay", 50).await;
     assert_eq!(stage.length("s:other:replay").await, 0);
     let lane = stage.entries("s:one:replay").await;
-    let was: Vec<String> = lane.iter().map(|(_, envelope)| envelope.header("replay-of").expect("it says which")).collect();
+    let was: Vec<String> =
+        lane.iter().map(|(_, envelope)| envelope.header("replay-of").expect("it says which")).collect();
     assert_eq!(was, (10..60).map(|n| format!("s-{n}")).collect::<Vec<_>>(), "in the order of their rows");
     let ids: BTreeSet<_> = lane.into_iter().map(|(_, envelope)| envelope.unwrap_replay().0.id).collect();
     assert_eq!(ids.len(), 50);
@@ -112,7 +113,19 @@ async fn a_span_may_be_of_time_and_is_not_faster_than_its_rate() {
     let begun = std::time::Instant::now();
     let (code, said, why) = run(
         &stage,
-        &["replay", "--stream", "s", "--group", "one", "--from", "2026-01-01T00:10:00Z", "--to", "2026-01-01T00:29:00Z", "--rate", "20"],
+        &[
+            "replay",
+            "--stream",
+            "s",
+            "--group",
+            "one",
+            "--from",
+            "2026-01-01T00:10:00Z",
+            "--to",
+            "2026-01-01T00:29:00Z",
+            "--rate",
+            "20",
+        ],
     );
     assert_eq!((code, said.as_str()), (Some(0), "20 events of s were replayed to one\n"), "{why}");
     assert!(begun.elapsed() >= std::time::Duration::from_millis(950), "{:?}", begun.elapsed());

@@ -75,7 +75,8 @@ async fn listen(stream: TcpStream, status: u16, told: Arc<Mutex<Vec<Value>>>, he
         stream.read_exact(&mut body).await.expect("a body");
         *headers.lock().expect("nobody panics here") = head;
         told.lock().expect("nobody panics here").push(serde_json::from_slice(&body).expect("OTLP as JSON"));
-        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}");
+        let answer =
+            format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}");
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
@@ -120,8 +121,12 @@ async fn one_trace_runs_from_the_producer_through_the_relay_to_the_handler() {
             Ok(())
         }
     });
-    let mut consumer =
-        Consumer::builder(stage.redis.url()).stream("orders").group("billing").handler(handler).build().expect("valid");
+    let mut consumer = Consumer::builder(stage.redis.url())
+        .stream("orders")
+        .group("billing")
+        .handler(handler)
+        .build()
+        .expect("valid");
     until_settled(&mut consumer, 1).await;
     assert_eq!(*within.lock().expect("nobody panics here"), [producer.trace_id()]);
 
@@ -130,7 +135,10 @@ async fn one_trace_runs_from_the_producer_through_the_relay_to_the_handler() {
     assert_eq!(of_relay["traceId"], producer.trace_id().to_string());
     assert_eq!(of_relay["parentSpanId"], producer.span_id().to_string());
     let attributes = of_relay["attributes"].to_string();
-    assert!(attributes.contains("o-1") && attributes.contains("orders") && attributes.contains("1-1"), "{attributes}");
+    assert!(
+        attributes.contains("o-1") && attributes.contains("orders") && attributes.contains("1-1"),
+        "{attributes}"
+    );
     let nanos = |name: &str| of_relay[name].as_str().expect("nanoseconds").parse::<u128>().expect("a number");
     assert!(nanos("startTimeUnixNano") <= nanos("endTimeUnixNano"));
     assert!(collector.headers.lock().expect("nobody panics here").contains("x-team: news"));
@@ -171,8 +179,9 @@ async fn a_collector_that_refuses_or_is_away_holds_nothing_up() {
     let relay = telling(&stage, &collector);
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for n in 0..3 {
-        let statement =
-            format!("select outbox_enqueue('s', 't', '1', id => 'e{n}', headers => '{{\"traceparent\": \"{parent}\"}}')");
+        let statement = format!(
+            "select outbox_enqueue('s', 't', '1', id => 'e{n}', headers => '{{\"traceparent\": \"{parent}\"}}')"
+        );
         stage.sql(&statement).await;
     }
     stage.until_arrived_by_itself("s", 3).await;

@@ -83,11 +83,14 @@ async fn version(db: &mut PgConnection) -> Result<(), Error> {
             "the outbox schema has version {found}, this relay needs {known}: run `relay migrate`"
         ));
     }
-    let unlogged: bool = sqlx::query_scalar("select relpersistence <> 'p' from pg_class where oid = 'outbox'::regclass")
-        .fetch_one(&mut *db)
-        .await?;
+    let unlogged: bool =
+        sqlx::query_scalar("select relpersistence <> 'p' from pg_class where oid = 'outbox'::regclass")
+            .fetch_one(&mut *db)
+            .await?;
     if unlogged {
-        return unusable("the table outbox is unlogged, so a crash empties it: alter table outbox set logged".to_owned());
+        return unusable(
+            "the table outbox is unlogged, so a crash empties it: alter table outbox set logged".to_owned(),
+        );
     }
     if cache != 1 {
         return unusable(format!(

@@ -93,7 +93,9 @@ pub(crate) async fn checkpoints(db: &mut PgConnection) -> Result<(Vec<Checkpoint
     )
     .execute(&mut *db)
     .await?;
-    let rows: Vec<(i64, Option<String>, Option<i64>, Option<i64>, bool)> = sqlx::query_as(
+    /// The number of the newest change, and a stream, if there is any.
+    type Known = (i64, Option<String>, Option<i64>, Option<i64>, bool);
+    let rows: Vec<Known> = sqlx::query_as(
         "select r.changes, s.stream, s.generation, s.sent_seq, coalesce(s.paused_at, r.paused_at) is not null
            from outbox_relay r left join outbox_stream s on true",
     )

@@ -35,7 +35,8 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
             }
         }
     }
-    let line = Line::new("relay, asked for /metrics and /status each second, with a listener", Unit::PerSecond, &watched);
+    let line =
+        Line::new("relay, asked for /metrics and /status each second, with a listener", Unit::PerSecond, &watched);
     let lines = vec![
         Line::new("relay", Unit::PerSecond, &alone),
         line.must("relay", &alone, Target::AtLeast(0.95)).note("its surface has a thread and connections of its own"),
