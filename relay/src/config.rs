@@ -16,7 +16,7 @@ use crate::Error;
 const CONNECTION: &str = "Connection";
 
 /// How long one waits for a free connection of a pool, and how long an idle one is kept.
-const POOL_WAIT_MAX: Duration = Duration::from_secs(5);
+const POOL_WAIT_MAX: Duration = Duration::from_secs(2);
 const POOL_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Where the outbox lies.

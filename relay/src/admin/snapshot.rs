@@ -53,7 +53,7 @@ pub(crate) struct Snapshots(Mutex<Option<Taken>>);
 
 struct Taken {
     at: Instant,
-    cost: Duration,
+    good_for: Duration,
     outcome: Result<Arc<Snapshot>>,
 }
 
@@ -62,14 +62,15 @@ impl Desk {
     pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let mut newest = self.snapshots.0.lock().await;
         if let Some(taken) = &*newest
-            && taken.at.elapsed() < FRESH_FOR.max(taken.cost * COST_SHARE)
+            && taken.at.elapsed() < taken.good_for
         {
             return taken.outcome.clone();
         }
-        let begun = Instant::now();
-        let outcome = self.read(begun).await.map(Arc::new);
-        // A failure is remembered, too: a Postgres that is away need not be asked more often.
-        *newest = Some(Taken { at: Instant::now(), cost: begun.elapsed(), outcome: outcome.clone() });
+        let outcome = self.read().await.map(Arc::new);
+        // A failure is remembered, too: a Postgres that is away need not be asked by everybody.
+        let cost = outcome.as_ref().map_or(0.0, |snapshot| snapshot.read_ms / 1e3);
+        let good_for = FRESH_FOR.max(Duration::from_secs_f64(cost) * COST_SHARE);
+        *newest = Some(Taken { at: Instant::now(), good_for, outcome: outcome.clone() });
         outcome
     }
 
@@ -80,8 +81,9 @@ impl Desk {
         (taken.at.elapsed() < FRESH_FOR * 2).then(|| taken.outcome.clone().ok())?
     }
 
-    async fn read(&self, begun: Instant) -> Result<Snapshot> {
+    async fn read(&self) -> Result<Snapshot> {
         let mut db = self.postgres().await?;
+        let begun = Instant::now();
         Ok(Snapshot {
             relay: people::relay(&mut db).await?,
             streams: people::streams(&mut db).await?,
