@@ -11,15 +11,19 @@ create table fallah.source (
     halted_reason   text,
     lastmod_true    bigint not null default 0,      -- a newer lastmod, and the content had changed
     lastmod_false   bigint not null default 0,      -- a newer lastmod, and it had not
+    lastmod_at      timestamptz,                    -- when that was last found out
     check ((halted_at is null) = (halted_reason is null))
 );
 
 -- Scheme, name and port: what robots.txt and the rate are about.
 create table fallah.host (
     origin          text primary key,
-    next_at         timestamptz not null default '-infinity',   -- the next request may begin
+    source_name     text references fallah.source,              -- which named it first, and gives its turns
+    next_at         timestamptz not null default clock_timestamp(), -- the next request may begin; who is new comes last
     busy_until      timestamptz,                                -- one is under way, or died
+    leased_by       integer,                                    -- the run whose turn it is
     slot            bigint not null default 0,                  -- which one
+    delay_us        bigint not null default 1000000,            -- from one request to the next, as it was kept last
     failures        integer not null default 0,                 -- in a row
     open_until      timestamptz,                                -- the circuit is open: leave it alone until then
     open_why        text,                                       -- for people
@@ -37,6 +41,8 @@ create table fallah.list (
     depth           integer not null default 0,     -- how many indexes stand above it
     due_at          timestamptz not null default '-infinity',
     ready           boolean not null default false,
+    lease           bigint not null default 0,      -- rises with each reading: only the last one's result counts
+    leased_by       integer,                        -- the run that reads it
     interval_s      integer not null,               -- short while it changes, longer and longer while it does not
     etag            text,
     last_modified   text,
@@ -48,6 +54,13 @@ create table fallah.list (
     read_at         timestamptz,
     note            text
 );
+-- Numbers of runs. Each holds an advisory lock of its number while it lives, so what a dead one had is free at once.
+create sequence fallah.run as integer cycle;
+
+create index host_leased on fallah.host (leased_by) where leased_by is not null;
+create index host_named  on fallah.host (source_name);
+create index list_leased on fallah.list (leased_by) where leased_by is not null;
+create index list_named  on fallah.list (source_name);
 create index list_due   on fallah.list (due_at) where not ready;
 create index list_ready on fallah.list (origin, due_at) where ready;
 
@@ -56,12 +69,13 @@ create table fallah.page (
     url             text primary key,
     source_name     text not null references fallah.source,
     origin          text not null references fallah.host,
-    rank            smallint not null,              -- 3 news, 2 said to have changed, 1 looked at again, 0 backfill
+    rank            smallint not null check (rank between 0 and 3), -- 3 news, 2 said to have changed, 1 looked at again, 0 old
     newest_at       timestamptz not null,           -- its own date or when it was found: newest first
     due_at          timestamptz,                    -- null: nothing to do
     ready           boolean not null default false,
     hops            smallint not null default 0,    -- how many redirects led to it
     lease           bigint not null default 0,      -- rises with each fetch: only the last one's result counts
+    leased_by       integer,                        -- the run that fetches it
     lastmod         timestamptz,
     lastmod_asked   boolean not null default false, -- this fetch was made because of a newer lastmod
     discovered_at   timestamptz not null default clock_timestamp(),
@@ -76,13 +90,16 @@ create table fallah.page (
     missing_since   timestamptz,
     vanished_at     timestamptz,                    -- gone, as far as we can tell; the guard decides what follows
     vanished_reason text,
+    moved_to        text,                           -- where it moved to, if that is how it vanished
     source_url      text                            -- the item that it shows
 );
+create index page_leased   on fallah.page (leased_by) where leased_by is not null;
 create index page_due      on fallah.page (due_at) where not ready and due_at is not null;
 create index page_ready    on fallah.page (origin, rank desc, newest_at desc) where ready;
 create index page_shows    on fallah.page (source_url) where source_url is not null;
 create index page_checked  on fallah.page (source_name, fetched_at);
 create index page_vanished on fallah.page (source_name) where vanished_at is not null;
+create index page_moved    on fallah.page (moved_to) where moved_to is not null;
 
 -- What was found, as of its newest version.
 create table fallah.item (
@@ -118,7 +135,7 @@ create table fallah.item_author (
     primary key (source_url, nth)
 );
 
--- For people: each source at a glance.
+-- For people: each source at a glance. It counts every page, which takes seconds where there are a million.
 create view fallah.sources as
 select s.name,
        s.halted_at,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_tests::{Newsroom, Reply, Visit, text};
+use outbox_tests::{Child, Newsroom, Reply, Site, Visit, text};
 
 /// From each visit to a page or list to the next one.
 fn gaps(visits: &[Visit]) -> Vec<Duration> {
@@ -90,6 +90,94 @@ async fn a_site_whose_robots_cannot_be_had_is_left_alone() {
     newsroom.once().await;
     let paths: Vec<_> = newsroom.site.visits().into_iter().map(|visit| visit.path).collect();
     assert_eq!(paths, ["/robots.txt"]);
+}
+
+#[tokio::test]
+async fn a_single_crawl_that_could_not_read_a_site_says_so_and_fails() {
+    let newsroom = with_pages(Newsroom::open().await, 1).await;
+    newsroom.site.put("/robots.txt", Reply::status(503));
+    let mut crawl = Child::spawn(newsroom.command("once", &[]));
+    assert_eq!(crawl.wait().await, 1);
+    assert!(crawl.log().contains("its robots.txt cannot be had"), "{}", crawl.log());
+    newsroom.site.put("/robots.txt", Reply::status(404));
+    newsroom.sql("update fallah.host set open_until = null, robots_until = null").await;
+    let mut crawl = Child::spawn(newsroom.command("once", &[]));
+    assert_eq!(crawl.wait().await, 0);
+}
+
+#[tokio::test]
+async fn who_asks_for_a_wait_instead_of_its_robots_is_waited_for() {
+    for status in [429, 503] {
+        let newsroom = with_pages(Newsroom::open().await, 1).await;
+        newsroom.site.put("/robots.txt", Reply::status(status).header("retry-after", "7200"));
+        newsroom.once().await;
+        let wait = "select round(extract(epoch from open_until - now()) / 60)::int from fallah.host";
+        assert_eq!(newsroom.ask::<i32>(wait).await, 120);
+        // Also where an older copy tells what is allowed.
+        newsroom
+            .sql(
+                "update fallah.host set robots = 'User-agent: x', open_until = null, next_at = '-infinity',
+                                        robots_until = null, robots_holds = null",
+            )
+            .await;
+        newsroom.once().await;
+        assert_eq!(newsroom.ask::<i32>(wait).await, 120);
+        assert_eq!(newsroom.site.visits().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn redirects_of_robots_keep_the_rate() {
+    let newsroom = with_pages(Newsroom::open_with("delay = \"300ms\"").await, 1).await;
+    newsroom.site.put("/robots.txt", Reply::moved("/robots-2.txt"));
+    newsroom.site.put("/robots-2.txt", Reply::moved("/robots-3.txt"));
+    newsroom.site.put("/robots-3.txt", Reply::body("text/plain", "User-agent: *\nDisallow: /x\n"));
+    newsroom.once().await;
+    assert_eq!(newsroom.site.visits().len(), 5);
+    assert_apart(&newsroom.site.visits(), Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn redirects_of_robots_keep_the_rate_of_the_host_they_lead_to() {
+    let other = Site::open().await;
+    other.put("/robots.txt", Reply::body("text/plain", "User-agent: *\nDisallow: /x\n"));
+    let mut newsroom = with_pages(Newsroom::open_with("delay = \"500ms\"").await, 1).await;
+    newsroom
+        .settings(|settings| settings.replace("sitemaps = [", &format!("sitemaps = [\"{}\", ", other.url("/s.xml"))));
+    other.sitemap("/s.xml", &["/0", "/1"]);
+    newsroom.site.put("/robots.txt", Reply::moved(&other.url("/robots.txt")));
+    newsroom.once().await;
+    assert_eq!(other.visits_to("/robots.txt"), 2);
+    assert_apart(&other.visits(), Duration::from_millis(500));
+}
+
+#[tokio::test]
+async fn dates_that_have_lied_are_measured_anew_some_at_a_time() {
+    let newsroom = Newsroom::open_with("delay = \"0\"").await;
+    let paths: Vec<_> = (0..30).map(|nth| format!("/{nth}")).collect();
+    let dated = |day: &'static str| paths.iter().map(|path| (path.as_str(), Some(day))).collect::<Vec<_>>();
+    newsroom.site.dated_sitemap("/sitemap.xml", &dated("2026-01-01T00:00:00Z"));
+    let write = |edition: &str| {
+        for path in &paths {
+            newsroom.site.article(path, &format!("{edition} of {path}"), &text(1));
+        }
+    };
+    write("First edition");
+    newsroom.once().await;
+    newsroom.sql("update fallah.source set lastmod_false = 50, lastmod_at = now()").await;
+    newsroom.site.dated_sitemap("/sitemap.xml", &dated("2026-02-01T00:00:00Z"));
+    write("Second edition");
+    newsroom.site.forget();
+    newsroom.once().await;
+    assert_eq!(newsroom.site.visits().len(), 1, "they are not believed");
+    newsroom
+        .sql("update fallah.source set lastmod_at = now() - interval '8 days'; update fallah.list set hash = null")
+        .await;
+    newsroom.once().await;
+    assert_eq!(newsroom.site.visits().len(), 2 + 20, "some are asked whether they are true by now");
+    newsroom.sql("update fallah.list set hash = null").await;
+    newsroom.once().await;
+    assert_eq!(newsroom.site.visits().len(), 23 + 10, "they are, so the others are believed");
 }
 
 #[tokio::test]

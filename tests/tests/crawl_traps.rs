@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_tests::{Newsroom, Reply, article, text};
+use outbox_tests::{Newsroom, Reply, Site, article, eventually, text};
 
 /// A site with a trap at /trap and an article at /good; returns what was said of the trap.
 async fn outcome_of(trap: Reply) -> String {
@@ -64,8 +64,12 @@ async fn a_site_in_the_private_net_is_not_asked() {
     newsroom.site.sitemap("/sitemap.xml", &["/a"]);
     // Without the flag that tests have.
     let mut once = std::process::Command::new(outbox_tests::binary("fallah"));
-    once.args(["once", "--sources"]).arg(newsroom.settings_file()).env("DATABASE_URL", &newsroom.database_url);
-    assert!(once.output().expect("it runs").status.success());
+    once.args(["once", "--retry-delay-min", "2m", "--sources"])
+        .arg(newsroom.settings_file())
+        .env("DATABASE_URL", &newsroom.database_url);
+    let said = once.output().expect("it runs");
+    assert_eq!(said.status.code(), Some(1), "not everything was read");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("is left alone"), "{said:?}");
     assert_eq!(newsroom.site.visits().len(), 0);
 }
 
@@ -160,6 +164,90 @@ async fn what_is_no_list_gives_nothing_and_is_said() {
     newsroom.once().await;
     let note = newsroom.ask::<String>("select note from fallah.list").await;
     assert!(note.contains("HTML"), "{note}");
+}
+
+/// An index of these, each with this date.
+fn index(newsroom: &Newsroom, paths: &[String], lastmod: &str) -> Reply {
+    let entry = |path: &String| {
+        format!("<sitemap><loc>{}</loc><lastmod>{lastmod}</lastmod></sitemap>", newsroom.site.url(path))
+    };
+    let entries: String = paths.iter().map(entry).collect();
+    Reply::body("text/xml", format!("<sitemapindex>{entries}</sitemapindex>"))
+}
+
+#[tokio::test]
+async fn indexes_that_name_each_other_are_read_once_in_a_poll() {
+    let newsroom = Newsroom::open_with("delay = \"0\"\npoll_min = \"1s\"").await;
+    let now = newsroom.ask::<String>("select to_json(now() + interval '1 hour') #>> '{}'").await;
+    newsroom.site.put("/sitemap.xml", index(&newsroom, &["/second.xml".to_owned()], &now));
+    newsroom.site.put("/second.xml", index(&newsroom, &["/sitemap.xml".to_owned()], &now));
+    let visits =
+        |newsroom: &Newsroom| (newsroom.site.visits_to("/sitemap.xml"), newsroom.site.visits_to("/second.xml"));
+    newsroom.once().await;
+    assert_eq!(visits(&newsroom), (1, 1));
+    // Long since they were read, as far as they can tell.
+    newsroom.sql("update fallah.list set read_at = read_at - interval '1 hour', lastmod = null").await;
+    newsroom.once().await;
+    assert_eq!(visits(&newsroom), (2, 2));
+}
+
+#[tokio::test]
+async fn lists_stand_ten_deep_and_no_deeper() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.put("/sitemap.xml", index(&newsroom, &["/1.xml".to_owned()], ""));
+    for depth in 1..20 {
+        newsroom.site.put(&format!("/{depth}.xml"), index(&newsroom, &[format!("/{}.xml", depth + 1)], ""));
+    }
+    newsroom.once().await;
+    assert_eq!((newsroom.site.visits_to("/10.xml"), newsroom.site.visits_to("/11.xml")), (1, 0));
+}
+
+#[tokio::test]
+async fn an_index_without_an_end_is_read_up_to_a_bound() {
+    let newsroom = Newsroom::open().await;
+    let many: Vec<_> = (0..12_000).map(|nth| format!("/{nth}.xml")).collect();
+    newsroom.site.put("/sitemap.xml", index(&newsroom, &many, ""));
+    let crawler = newsroom.crawler(&[]).await;
+    let read = async {
+        eventually("the index is read", async || {
+            newsroom.ask::<bool>("select read_at is not null from fallah.list where url like '%/sitemap.xml'").await
+        })
+        .await;
+    };
+    let _ = crawler.once(read).await;
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.list").await, 10_000);
+}
+
+#[tokio::test]
+async fn a_site_of_many_hosts_is_bounded_and_leaves_turns_to_the_others() {
+    let mut newsroom = Newsroom::open().await;
+    let other = Site::open().await;
+    newsroom.settings(|settings| {
+        let list = other.url("/weekly.xml");
+        format!(
+            "{settings}\n[[source]]\nname = \"weekly\"\nsitemaps = [\"{list}\"]\ndelay = \"0\"\npoll_min = \"1s\""
+        )
+    });
+    other.sitemap("/weekly.xml", &[]);
+    // All of them take a request and keep silent.
+    let silent: Vec<_> = (0..150).map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let port = |silent: &std::net::TcpListener| silent.local_addr().expect("it is bound").port();
+    let pages: String =
+        silent.iter().map(|host| format!("<url><loc>http://127.0.0.1:{}/a</loc></url>", port(host))).collect();
+    newsroom.site.put("/sitemap.xml", Reply::body("text/xml", format!("<urlset>{pages}</urlset>")));
+    let crawler = newsroom.crawler(&["--request-timeout", "45s"]).await;
+    let crawl = tokio::spawn(async move { crawler.run(std::future::pending()).await });
+    eventually("its share of turns is taken", async || {
+        newsroom.ask::<i64>("select count(*) from fallah.host where busy_until > now()").await >= 8
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    other.article("/late", "A headline that comes late", &text(1));
+    other.sitemap("/weekly.xml", &["/late"]);
+    eventually("the other source's article is told", async || newsroom.event_count().await == 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(15), "it did not wait for those that keep silent");
+    crawl.abort();
+    assert_eq!(newsroom.ask::<i64>("select count(*) from fallah.host where source_name = 'daily'").await, 100);
 }
 
 #[tokio::test]

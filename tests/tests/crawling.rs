@@ -206,6 +206,135 @@ async fn when_most_pages_vanish_nothing_is_deleted_and_the_source_halts() {
     assert_eq!(newsroom.site.visits().len(), 0, "a source that halts is not asked");
 }
 
+/// A crawl that runs while a test goes on; it ends with the test.
+async fn running(newsroom: &Newsroom) -> tokio::task::JoinHandle<Result<(), fallah::Error>> {
+    let crawler = newsroom.crawler(&[]).await;
+    tokio::spawn(async move { crawler.run(std::future::pending()).await })
+}
+
+const DELETED: &str = "select count(*) from fallah.item where deleted_reason is not null";
+const HALTED: &str = "select halted_at is not null from fallah.source";
+
+/// Sets these pages due, and waits until they have been looked at and what follows from that has followed.
+async fn looked_at(newsroom: &Newsroom, paths: &[String]) {
+    let urls: Vec<_> = paths.iter().map(|path| format!("'{}'", newsroom.site.url(path))).collect();
+    let these = format!("url in ({})", urls.join(", "));
+    newsroom.sql(&format!("update fallah.page set due_at = clock_timestamp() where {these}")).await;
+    let settled = format!(
+        "select (select halted_at is not null from fallah.source)
+             or bool_and(due_at > clock_timestamp() + interval '10 minutes' and not ready
+                         and (vanished_at is null
+                              or exists (select from fallah.item i
+                                          where i.source_url = p.source_url and deleted_reason is not null)))
+           from fallah.page p where {these}"
+    );
+    eventually("they are looked at", async || newsroom.ask::<bool>(&settled).await).await;
+}
+
+#[tokio::test]
+async fn a_site_that_breaks_slowly_halts_before_most_of_it_is_deleted() {
+    let newsroom = newsroom_with(60).await;
+    let crawl = running(&newsroom).await;
+    let paths: Vec<_> = (0..60).map(|nth| format!("/{nth}")).collect();
+    // Sixty in a hundred are gone, some at a time, each time with a look at what has vanished.
+    for five in paths.chunks(5) {
+        for path in &five[..3] {
+            newsroom.site.put(path, Reply::status(410));
+        }
+        looked_at(&newsroom, five).await;
+        if newsroom.ask::<bool>(HALTED).await {
+            break;
+        }
+    }
+    crawl.abort();
+    assert!(newsroom.ask::<bool>(HALTED).await, "it goes on");
+    let deleted = newsroom.ask::<i64>(DELETED).await;
+    assert!((1..15).contains(&deleted), "{deleted} were deleted before that");
+}
+
+#[tokio::test]
+async fn a_few_removals_a_day_halt_nothing() {
+    let newsroom = newsroom_with(30).await;
+    let crawl = running(&newsroom).await;
+    let paths: Vec<_> = (0..24).map(|nth| format!("/{nth}")).collect();
+    for six in paths.chunks(6) {
+        newsroom.site.put(&six[0], Reply::status(410));
+        newsroom.site.put(&six[1], Reply::status(410));
+        looked_at(&newsroom, six).await;
+    }
+    crawl.abort();
+    assert_eq!((newsroom.ask::<i64>(DELETED).await, newsroom.ask::<bool>(HALTED).await), (8, false));
+}
+
+#[tokio::test]
+async fn a_site_that_sends_everybody_to_one_page_has_not_moved_its_articles() {
+    let newsroom = newsroom_with(20).await;
+    newsroom.site.article("/notice", "Everything is somewhere else now", &text(99));
+    for nth in 0..8 {
+        newsroom.site.put(&format!("/{nth}"), Reply::moved("/notice"));
+    }
+    newsroom.again().await;
+    newsroom.again().await;
+    newsroom.again().await;
+    assert_eq!(newsroom.ask::<i64>(DELETED).await, 0);
+    for nth in 8..12 {
+        newsroom.site.put(&format!("/{nth}"), Reply::moved("/notice"));
+    }
+    newsroom.again().await;
+    assert!(newsroom.ask::<bool>(HALTED).await, "for the guard they have vanished");
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn an_article_that_is_said_to_stand_elsewhere_is_deleted_as_one_that_was_redirected() {
+    let newsroom = newsroom_with(4).await;
+    newsroom.site.article("/new-home", "Headline number 0", &text(0));
+    let canonical = format!("<link rel=\"canonical\" href=\"{}\"></head>", newsroom.site.url("/new-home"));
+    let page = article("Headline number 0", "Salma Haddad", &text(0)).replace("</head>", &canonical);
+    newsroom.site.put("/0", Reply::html(page));
+    newsroom.site.put("/1", Reply::moved("/new-home"));
+    newsroom.again().await;
+    let waits = "select count(distinct due_at - fetched_at < interval '31 days')::int from fallah.page
+                  where url like '%/0' or url like '%/1'";
+    assert_eq!(newsroom.ask::<i32>(waits).await, 1, "both wait as long");
+    newsroom.again().await;
+    let reasons =
+        "select array_agg(deleted_reason order by source_url) from fallah.item where deleted_reason is not null";
+    assert_eq!(newsroom.ask::<Vec<String>>(reasons).await, ["moved", "moved"]);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
+async fn a_single_crawl_deletes_everything_that_has_vanished() {
+    let newsroom = newsroom_with(1).await;
+    newsroom
+        .sql(
+            "insert into fallah.page (url, source_name, origin, rank, newest_at, lease, fetched_at, source_url)
+             select 'https://example.org/' || n, 'daily', origin, 0, now(), 2, now(), 'https://example.org/' || n
+               from fallah.host, generate_series(1, 2000) n;
+             insert into fallah.item (source_url, source_name, version, content_hash, raw_hash, payload, discovered_at, fetched_at, told_version)
+             select source_url, 'daily', 1, '', '', '{}', now(), now(), 1 from fallah.page where lease = 2;
+             update fallah.page set vanished_at = now(), vanished_reason = 'gone_410', fetched_at = now() - interval '2 hours'
+              where url like '%.org/%' and substr(url, 21)::int <= 600",
+        )
+        .await;
+    newsroom.once().await;
+    assert_eq!(newsroom.ask::<Option<String>>("select halted_reason from fallah.source").await, None);
+    assert_eq!(newsroom.ask::<i64>(DELETED).await, 600);
+}
+
+#[tokio::test]
+async fn who_refuses_a_page_is_asked_again_in_an_hour_then_two() {
+    let newsroom = newsroom_with_one().await;
+    newsroom.site.put("/a", Reply::status(403));
+    for hours in [1, 2, 4] {
+        newsroom.again().await;
+        let wait = "select round(extract(epoch from due_at - fetched_at) / 3600)::int from fallah.page";
+        assert_eq!(newsroom.ask::<i32>(wait).await, hours);
+    }
+    assert_eq!(newsroom.event_count().await, 1);
+}
+
 #[tokio::test]
 async fn a_halted_source_goes_on_as_a_person_decides() {
     for delete in [true, false] {

@@ -8,7 +8,7 @@ use clap::Args;
 use sqlx::postgres::PgConnectOptions;
 use terminal::{Secret, Unusable, duration};
 
-use crate::fetch::{Fetcher, Settings, user_agent};
+use crate::fetch::{Fetcher, PAGE_BYTES_MAX, Settings, user_agent};
 use crate::guard::{Guard, Net};
 use crate::sources::Sources;
 
@@ -81,7 +81,7 @@ pub struct Manners {
     pub request_timeout: Duration,
 
     /// A larger page is left alone
-    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value = "4194304", value_name = "BYTES")]
+    #[arg(long, env = "FALLAH_PAGE_BYTES_MAX", default_value_t = PAGE_BYTES_MAX, value_name = "BYTES")]
     pub page_bytes_max: u64,
 
     /// Private nets that may be asked all the same, such as 127.0.0.0/8 (none: only public addresses)

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use answer::{Answer, Unreachable, Unusable};
 pub use body::Body;
 pub use client::{Fetcher, Unbuilt};
-pub use trail::{Hop, Trail};
+pub use trail::Trail;
 
 use crate::address::Address;
 use crate::guard::Guard;
@@ -21,6 +21,9 @@ pub const PRODUCT: &str = "Fallah";
 
 /// Redirects that are followed, as many as RFC 9309 asks for at least.
 pub const HOPS_MAX: usize = 5;
+
+/// The longest page that is fetched, if not said otherwise.
+pub const PAGE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// What to fetch.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +50,7 @@ impl<'a> Ask<'a> {
 /// What an answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accept {
-    /// A page: HTML, or an answer that does not say what it is. At most 5 MiB.
+    /// A page: HTML, or an answer that does not say what it is. At most [`PAGE_BYTES_MAX`], if not said otherwise.
     Page,
     /// A sitemap or a feed: XML, text, gzip, bytes; HTML too, since feeds are often called that, and the reader tells the
     /// two apart. At most 50 MiB; a large one waits in a temporary file without a name.
@@ -59,7 +62,7 @@ pub enum Accept {
 impl Accept {
     fn body_bytes_max(self) -> u64 {
         match self {
-            Self::Page => 5 * 1024 * 1024,
+            Self::Page => PAGE_BYTES_MAX,
             Self::List => 50 * 1024 * 1024,
             // One byte more tells the parser that its last line may be half a line.
             Self::Robots => ROBOTS_BYTES_MAX as u64 + 1,
@@ -120,9 +123,6 @@ pub struct Settings {
     pub total_time_max: Duration,
     /// Names and values of the answer's headers.
     pub head_bytes_max: usize,
-    /// A proxy for every request. It resolves names itself, so the guard sees addresses that are written as such and no
-    /// others. Never taken from the environment.
-    pub proxy: Option<String>,
 }
 
 impl Settings {
@@ -136,7 +136,6 @@ impl Settings {
             pause_time_max: Duration::from_secs(15),
             total_time_max: Duration::from_secs(60),
             head_bytes_max: 64 * 1024,
-            proxy: None,
         }
     }
 }

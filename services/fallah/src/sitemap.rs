@@ -10,7 +10,7 @@ mod vocabulary;
 mod xml;
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 
 use crate::address::Address;
 pub(crate) use date::http_date;
@@ -161,16 +161,6 @@ pub fn read(
         Some(_) => text::read(source, &mut sink),
     }?;
     Ok(sink.summary(kind))
-}
-
-/// Like [`read`], for a file as a whole in memory.
-pub fn read_bytes(
-    bytes: &[u8],
-    base: &Address,
-    limits: &Limits,
-    each: impl FnMut(Entry),
-) -> Result<Summary, NotASitemap> {
-    read(io::Cursor::new(bytes), base, limits, each)
 }
 
 #[cfg(test)]

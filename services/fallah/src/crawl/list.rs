@@ -10,12 +10,14 @@ use crate::fetch::{Accept, Answer, Ask, Body};
 use crate::robots::Policy;
 use crate::sitemap::{self, Cut, Entry, EntryKind, Limits, NotASitemap, Summary};
 use crate::sources::Source;
-use crate::store::{self, Child, Found, Host, List, Read, State};
+use crate::store::{self, Child, Dates, Ended, Found, Host, List, Read};
 
 /// Indexes stand above each other so often at most.
 const DEPTH_MAX: i32 = 10;
 /// Entries that are written at once.
 const BATCH: usize = 500;
+/// Of dates that have lied for a while so many are tried again.
+const DATES_TRIED_MAX: u64 = 20;
 /// A list that cannot be read is tried again after so long at first.
 const BAD_AGAIN: Duration = Duration::from_secs(600);
 /// And its robots.txt is asked for new sitemaps so often.
@@ -28,7 +30,7 @@ impl Crawler {
         if address == address.robots() {
             // Its rules have just been read, so this costs no request.
             self.take_named(source, rules, &address, &list).await?;
-            return Ok(store::yield_slot(&self.db, host, Duration::ZERO, host.failures, None).await?);
+            return Ok(store::yield_slot(&self.db, host, Ended::idle(host)).await?);
         }
         let verdict = rules.verdict(crate::AGENT, address.path_and_query());
         if !verdict.allowed {
@@ -37,8 +39,8 @@ impl Crawler {
                 failures: list.failures.saturating_add(1),
                 ..later(&list, self.pace.retry_delay_max)
             };
-            store::end_list(&self.db, &list.url, &read).await?;
-            return Ok(store::yield_slot(&self.db, host, Duration::ZERO, host.failures, None).await?);
+            store::end_list(&self.db, &list.lease(), &read).await?;
+            return Ok(store::yield_slot(&self.db, host, Ended::idle(host)).await?);
         }
         add(&self.count.requests, 1);
         let began = Instant::now();
@@ -78,7 +80,7 @@ impl Crawler {
                 failed(self, &list, other.to_string())
             }
         };
-        Ok(store::end_list(&self.db, &list.url, &read).await?)
+        Ok(store::end_list(&self.db, &list.lease(), &read).await?)
     }
 
     /// The sitemaps that robots.txt names; where it names none, the usual place.
@@ -90,17 +92,16 @@ impl Crawler {
         store::add_children(&self.db, source.name(), 1, source.poll_min, &children, &self.named()).await?;
         let entries = i32::try_from(children.len()).ok();
         let read = Read { entries, again: Some(ROBOTS_AGAIN), interval: source.poll_max, ..Read::default() };
-        Ok(store::end_list(&self.db, &list.url, &read).await?)
+        Ok(store::end_list(&self.db, &list.lease(), &read).await?)
     }
 
     async fn heed_list(&self, source: &Source, list: &List, address: &Address, body: Body) -> Result<Read, Error> {
-        let (body, hash) = tokio::task::spawn_blocking(move || {
+        let hashing = self.list_places.begin(move || {
             let mut body = body;
             let hash = body.hash();
             (body, hash)
-        })
-        .await
-        .map_err(|error| Error::Unusable(error.to_string()))?;
+        });
+        let (body, hash) = hashing.await.await.map_err(|error| Error::Unusable(error.to_string()))?;
         let hash = hash.map_err(|error| Error::Unusable(format!("{}: {error}", list.url)))?.to_hex().to_string();
         if list.hash.as_deref() == Some(hash.as_str()) {
             return Ok(rested(source, list));
@@ -133,10 +134,14 @@ impl Crawler {
         address: &Address,
         body: Body,
     ) -> Result<Result<Summary, NotASitemap>, Error> {
-        let trusted = State::of(&self.db, source.name()).await?.trusted();
+        let mut believed_max = match store::dates(&self.db, source.name()).await? {
+            Dates::Believed => u64::MAX,
+            Dates::Tried => DATES_TRIED_MAX,
+            Dates::Doubted => 0,
+        };
         let (give, mut take) = tokio::sync::mpsc::channel::<Vec<Entry>>(1);
         let base = address.clone();
-        let reading = tokio::task::spawn_blocking(move || {
+        let reading = self.list_places.begin(move || {
             let mut batch = vec![];
             let body = body.into_reader().map_err(|error| NotASitemap::Cut(Cut::Unreadable(error.to_string())))?;
             let summary = sitemap::read(body, &base, &Limits::default(), |entry| {
@@ -149,13 +154,21 @@ impl Crawler {
             let _ = give.blocking_send(batch);
             summary
         });
+        let reading = reading.await;
         while let Some(batch) = take.recv().await {
-            self.add_batch(source, list, trusted, batch).await?;
+            let again = self.add_batch(source, list, believed_max, batch).await?;
+            believed_max = believed_max.saturating_sub(again);
         }
         reading.await.map_err(|_| Error::Unusable(format!("reading {} broke down", list.url)))
     }
 
-    async fn add_batch(&self, source: &Source, list: &List, trusted: bool, batch: Vec<Entry>) -> Result<(), Error> {
+    async fn add_batch(
+        &self,
+        source: &Source,
+        list: &List,
+        believed_max: u64,
+        batch: Vec<Entry>,
+    ) -> Result<u64, Error> {
         let (mut pages, mut children) = (vec![], vec![]);
         for entry in batch {
             let lastmod = entry.lastmod.or(entry.published_at).map(|at| at.to_string());
@@ -176,11 +189,11 @@ impl Crawler {
         store::add_children(&self.db, source.name(), list.depth + 1, source.poll_min, &children, &self.named())
             .await?;
         let (new, again) =
-            store::add(&self.db, source.name(), &pages, trusted, &self.named(), self.pace.news_for).await?;
+            store::add(&self.db, source.name(), &pages, believed_max, &self.named(), self.pace.news_for).await?;
         if new + again > 0 {
             tracing::info!(list = list.url, new, again, "pages to fetch");
         }
-        Ok(())
+        Ok(again)
     }
 }
 

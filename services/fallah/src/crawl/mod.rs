@@ -5,6 +5,7 @@
 
 mod list;
 mod page;
+mod places;
 mod removal;
 mod rules;
 mod turn;
@@ -18,11 +19,13 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
 use tokio::task::JoinSet;
 
+use self::places::Places;
 use crate::Error;
+use crate::address::Address;
 use crate::config::{Config, Pace};
 use crate::fetch::Fetcher;
 use crate::sources::Sources;
-use crate::store::{self, Host, Lease};
+use crate::store::{self, Host, Lease, ListLease, Run, Slots};
 
 /// How long to sleep at most when there is nothing to do.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,6 +33,10 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const WAKE_INTERVAL: Duration = Duration::from_millis(100);
 /// And at least.
 const NEXT_LOOK: Duration = Duration::from_millis(1);
+/// What dead runs had under way is freed so often.
+const DEAD_INTERVAL: Duration = Duration::from_secs(5);
+/// Of the time to stop in, so much is kept for giving back what did not end.
+const GIVE_BACK_TIME_MAX: Duration = Duration::from_secs(1);
 /// Postgres has so long to give a connection before it counts as away.
 const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
 /// A single crawl waits so long for a host that wants to be left alone, and no longer.
@@ -74,11 +81,16 @@ fn add(to: &AtomicU64, more: u64) {
 #[derive(Debug)]
 pub struct Crawler {
     db: PgPool,
+    /// Its number, by which others see that it lives.
+    run: i32,
+    life: tokio::sync::Mutex<Run>,
     sources: Sources,
     pace: Pace,
     crawl_delay_max: Duration,
     page_bytes_max: u64,
     fetcher: Fetcher,
+    page_places: Places,
+    list_places: Places,
     rules: rules::Cache,
     /// Turns that have not ended, by host, with the page or list that was taken.
     under_way: Mutex<UnderWay>,
@@ -92,6 +104,8 @@ type UnderWay = HashMap<(String, i64), (Host, Option<Taken>)>;
 #[derive(Debug, Default)]
 struct Seen {
     at: Option<Instant>,
+    /// When the leases of dead runs were last freed.
+    dead_at: Option<Instant>,
     /// Sources that are named and not halted.
     active: Vec<String>,
 }
@@ -100,7 +114,7 @@ struct Seen {
 #[derive(Debug, Clone)]
 enum Taken {
     Page(Lease),
-    List(String),
+    List(ListLease),
 }
 
 impl Crawler {
@@ -122,8 +136,7 @@ impl Crawler {
             );
         }
         for source in sources.iter() {
-            let robots =
-                source.home.iter().filter(|_| source.lists().next().is_none()).map(crate::address::Address::robots);
+            let robots = source.home.iter().filter(|_| source.lists().next().is_none()).map(Address::robots);
             let lists: Vec<_> = source.lists().cloned().chain(robots).collect();
             let lists: Vec<_> = lists.iter().map(|list| (list.to_string(), list.origin())).collect();
             store::register(&db, source.name(), &lists, source.poll_min).await?;
@@ -138,13 +151,18 @@ impl Crawler {
                 }
             }
         }
+        let life = Run::begin(&db).await?;
         Ok(Arc::new(Self {
             db,
+            run: life.number,
+            life: tokio::sync::Mutex::new(life),
             sources,
             pace: config.pace.clone(),
             crawl_delay_max: config.manners.crawl_delay_max,
             page_bytes_max: config.manners.page_bytes_max,
             fetcher,
+            page_places: Places::new(places::PAGES_AT_ONCE),
+            list_places: Places::new(places::LISTS_AT_ONCE),
             rules: rules::Cache::default(),
             under_way: Mutex::default(),
             count: Count::default(),
@@ -156,14 +174,17 @@ impl Crawler {
         &self.count
     }
 
-    /// How many pages wait to be fetched.
-    pub async fn left(&self) -> Result<i64, Error> {
-        Ok(store::left(&self.db).await?)
+    /// How many pages wait to be fetched, counted no further than one more than `most`.
+    pub async fn left(&self, most: i64) -> Result<i64, Error> {
+        Ok(store::left(&self.db, most).await?)
     }
 
-    /// Hosts that are left alone, though there is something to ask them for.
+    /// Hosts of its sources that are left alone, though there is something to ask them for.
     pub(crate) async fn left_alone(&self) -> Result<Vec<store::LeftAlone>, Error> {
-        Ok(store::left_alone(&self.db).await?)
+        let of_ours = |alone: &store::LeftAlone| {
+            Address::parse(&alone.host).is_ok_and(|host| self.sources.iter().any(|source| source.is_of(&host)))
+        };
+        Ok(store::left_alone(&self.db).await?.into_iter().filter(of_ours).collect())
     }
 
     /// Sources that wait for a person.
@@ -183,8 +204,18 @@ impl Crawler {
     }
 
     async fn crawl(self: &Arc<Self>, stop: impl Future<Output = ()>, once: bool) -> Result<(), Error> {
-        let mut stop = std::pin::pin!(stop);
         let mut turns = JoinSet::new();
+        // Whatever is asked of Postgres, the wish to stop is heard.
+        tokio::select! {
+            biased;
+            () = stop => {}
+            done = self.work(&mut turns, once) => return done,
+        }
+        self.drain(turns).await;
+        Ok(())
+    }
+
+    async fn work(self: &Arc<Self>, turns: &mut JoinSet<Result<(), Error>>, once: bool) -> Result<(), Error> {
         let mut swept = Instant::now();
         let mut seen = Seen::default();
         let mut away = None;
@@ -194,7 +225,7 @@ impl Crawler {
             while store::wake(&self.db).await? > 0 {}
         }
         loop {
-            let wait = match self.begin(&mut turns, &mut seen, once).await {
+            let wait = match self.begin(turns, &mut seen, once).await {
                 Ok(wait) => {
                     if away.take().is_some() {
                         tracing::info!("Postgres is back");
@@ -218,12 +249,12 @@ impl Crawler {
             }
             let Some(wait) = wait else { break };
             tokio::select! {
-                () = &mut stop => return self.drain(turns).await,
                 Some(done) = turns.join_next() => self.heed(done),
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.sweep().await
+        while self.sweep().await? {}
+        Ok(())
     }
 
     /// Gives turns to hosts that have one coming. Returns how long to wait for the next; none: there is nothing left to do.
@@ -234,15 +265,27 @@ impl Crawler {
         once: bool,
     ) -> Result<Option<Duration>, Error> {
         if seen.at.is_none_or(|at| at.elapsed() > WAKE_INTERVAL) {
+            self.life.lock().await.live_on(&self.db).await?;
+            if seen.dead_at.is_none_or(|at| at.elapsed() > DEAD_INTERVAL) {
+                store::bury(&self.db).await?;
+                seen.dead_at = Some(Instant::now());
+            }
             if !once {
                 store::wake_lists(&self.db).await?;
                 store::wake(&self.db).await?;
             }
-            *seen = Seen { at: Some(Instant::now()), active: self.active().await? };
+            *seen = Seen { at: Some(Instant::now()), active: self.active().await?, ..*seen };
         }
         let active = &seen.active;
         let free = usize::from(self.pace.hosts_max.get()).saturating_sub(turns.len());
-        let hosts = store::slots(&self.db, LEASE, active, i64::try_from(free).unwrap_or(0)).await?;
+        let hosts_max = usize::from(self.pace.hosts_max.get());
+        let slots = Slots {
+            run: self.run,
+            lease: LEASE,
+            most: i64::try_from(free).unwrap_or(0),
+            share: i64::try_from(hosts_max.div_ceil(active.len().max(1))).unwrap_or(1),
+        };
+        let hosts = store::slots(&self.db, slots, active).await?;
         let some = !hosts.is_empty();
         for host in hosts {
             let (crawler, active) = (Arc::clone(self), active.clone());
@@ -260,32 +303,47 @@ impl Crawler {
         let next = store::still(&self.db, active).await?;
         let nothing_soon = next.is_none_or(|next| next > ONCE_WAIT_MAX);
         if once && nothing_soon && turns.is_empty() {
-            return Ok(None);
+            // Somebody may have died with what this crawl is about.
+            return Ok((store::bury(&self.db).await? > 0).then_some(NEXT_LOOK));
         }
-        Ok(Some(next.unwrap_or(LOOK_INTERVAL).clamp(NEXT_LOOK, LOOK_INTERVAL)))
+        // Where a turn is due and was not given, its source has its share of them, or another program looks at it.
+        let soonest = if turns.is_empty() { NEXT_LOOK } else { WAKE_INTERVAL };
+        let next = next.unwrap_or(LOOK_INTERVAL);
+        Ok(Some(if next.is_zero() { soonest } else { next.clamp(NEXT_LOOK, LOOK_INTERVAL) }))
     }
 
-    /// What is under way may end; what does not end in time is given back, so that the next one need not wait for it.
-    async fn drain(&self, mut turns: JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    /// What is under way may end; what does not end in time is given back, so that the next one need not wait for it. All
+    /// of it takes no longer than is allowed: what Postgres does not take back in time is free when this run has ended.
+    async fn drain(&self, mut turns: JoinSet<Result<(), Error>>) {
         tracing::info!(under_way = turns.len(), "stopping");
+        let end = tokio::time::Instant::now() + self.pace.drain_max;
         let all = async {
             while let Some(done) = turns.join_next().await {
                 self.heed(done);
             }
         };
-        if tokio::time::timeout(self.pace.drain_max, all).await.is_ok() {
-            return Ok(());
+        let give_back_time = GIVE_BACK_TIME_MAX.min(self.pace.drain_max / 4);
+        if tokio::time::timeout_at(end - give_back_time, all).await.is_ok() {
+            return;
         }
         turns.shutdown().await;
         let left = std::mem::take(&mut *self.under_way());
         tracing::warn!(count = left.len(), "what did not end in time is given back");
+        match tokio::time::timeout_at(end, self.give_back(left)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(reason = outbox::in_words(&error), "it could not be given back"),
+            Err(_) => tracing::warn!("it could not be given back in time"),
+        }
+    }
+
+    async fn give_back(&self, left: UnderWay) -> Result<(), Error> {
         for (host, taken) in left.into_values() {
             match taken {
                 Some(Taken::Page(lease)) => store::give_back(&self.db, &lease).await?,
-                Some(Taken::List(url)) => store::give_back_list(&self.db, &url).await?,
+                Some(Taken::List(lease)) => store::give_back_list(&self.db, &lease).await?,
                 None => {}
             }
-            store::yield_slot(&self.db, &host, self.sources.delay_of(&host.origin), host.failures, None).await?;
+            store::give_back_slot(&self.db, &host).await?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use contract::{Article, Byline, Removal};
+use contract::{Article, Byline};
 use jiff::Timestamp;
 use unicode_normalization::UnicodeNormalization;
 
@@ -14,12 +14,14 @@ use crate::extract::{self, Extracted, Moment};
 use crate::fetch::{Accept, Answer, Ask};
 use crate::robots::Policy;
 use crate::sources::Source;
-use crate::store::{self, After, Found, Host, Page, Seen, Wrote};
+use crate::store::{self, After, Found, Host, Next, Page, Rank, Seen, Validators, Vanished, Wrote};
 
 /// What robots.txt forbids is looked up again after so long.
 const FORBIDDEN_FOR: Duration = Duration::from_secs(86_400);
 /// What cannot be an article, or may not be read, is looked at again after so long.
 const UNFIT_FOR: Duration = Duration::from_secs(7 * 86_400);
+/// A page that is refused (4xx) is asked for again after so long at first.
+const REFUSED_FOR: Duration = Duration::from_secs(3600);
 /// So many redirects may lead to a page.
 const HOPS_MAX: i16 = 5;
 /// So often in a row a page must be missing before it has vanished.
@@ -33,6 +35,17 @@ struct Shown {
     content_type: Option<String>,
     etag: Option<String>,
     last_modified: Option<String>,
+}
+
+/// Why a page was not understood.
+#[derive(Debug, thiserror::Error)]
+enum Unclear {
+    #[error(transparent)]
+    Unreadable(extract::Unreadable),
+    #[error("reading it broke down")]
+    BrokeDown,
+    #[error("reading it took too long")]
+    TooLong,
 }
 
 impl Crawler {
@@ -67,8 +80,8 @@ impl Crawler {
                 let outcome = format!("could not be written: {}", outbox::in_words(&error));
                 tracing::warn!(page = page.url, outcome);
                 let failures = page.failures.saturating_add(1);
-                self.end(&page, After { outcome, failures, again: Some(self.back_off(failures)), ..After::default() })
-                    .await
+                let next = Next { after: self.back_off(failures), rank: page.rank.min(Rank::Young) };
+                self.end(&page, After { failures, ..After::new(outcome, next) }).await
             }
             done => done,
         }
@@ -76,15 +89,14 @@ impl Crawler {
 
     /// It is not to be fetched, for now. That is no reason to delete anything.
     pub(super) async fn pass_over(&self, page: &Page, outcome: String) -> Result<(), Error> {
-        self.end(page, After { outcome, again: Some(FORBIDDEN_FOR), old: true, ..kept(page) }).await
+        self.end(page, kept(page, outcome, Next { after: FORBIDDEN_FOR, rank: Rank::Old })).await
     }
 
     async fn heed_page(&self, page: &Page, address: &Address, answer: Answer) -> Result<(), Error> {
-        let fails = |outcome: String| After {
-            outcome,
-            failures: page.failures.saturating_add(1),
-            again: Some(self.back_off(page.failures.saturating_add(1))),
-            ..kept(page)
+        let failures = page.failures.saturating_add(1);
+        let fails = |outcome: String, after: Duration| After {
+            failures,
+            ..kept(page, outcome, Next { after, rank: page.rank.min(Rank::Young) })
         };
         let after = match answer {
             Answer::Body { content_type, etag, last_modified, body, .. } => {
@@ -94,30 +106,22 @@ impl Crawler {
             Answer::NotModified => {
                 add(&self.count.unchanged, 1);
                 self.judge_lastmod(page, false).await?;
-                let (again, old) = self.again(page, None);
-                After { outcome: "not modified".to_owned(), again: Some(again), old, ..kept(page) }
+                kept(page, "not modified", self.again(page, None))
             }
-            Answer::Gone => After {
-                outcome: "gone (410)".to_owned(),
-                vanished: Some("gone_410"),
-                again: Some(self.pace.recheck_max),
-                old: true,
-                ..After::default()
-            },
+            Answer::Gone => {
+                After { vanished: Some(Vanished::Gone), ..After::new("gone (410)", old(self.pace.recheck_max)) }
+            }
             Answer::NotFound => self.missing(page),
             Answer::Moved { to, status } => self.moved(page, address, &to, status).await?,
             Answer::Busy { status, retry_after } => {
                 // It may be this page alone that is busy, so others come first; the host is left alone anyway.
-                let waits = fails(format!("busy ({status})"));
-                After {
-                    again: waits.again.max(retry_after.map(|asked| asked.min(self.pace.retry_delay_max))),
-                    ..waits
-                }
+                let asked = retry_after.unwrap_or_default().min(self.pace.retry_delay_max);
+                fails(format!("busy ({status})"), self.back_off(failures).max(asked))
             }
-            Answer::Refused { status } => After { again: Some(UNFIT_FOR), ..fails(format!("refused ({status})")) },
-            Answer::Failed { status } => fails(format!("failed ({status})")),
-            Answer::Unreachable(reason) => fails(reason.to_string()),
-            Answer::Unusable(reason) => After { outcome: reason.to_string(), again: Some(UNFIT_FOR), ..kept(page) },
+            Answer::Refused { status } => fails(format!("refused ({status})"), refused_for(failures)),
+            Answer::Failed { status } => fails(format!("failed ({status})"), self.back_off(failures)),
+            Answer::Unreachable(reason) => fails(reason.to_string(), self.back_off(failures)),
+            Answer::Unusable(reason) => kept(page, reason.to_string(), unfit()),
         };
         if after.failures > 0 {
             add(&self.count.failed, 1);
@@ -130,65 +134,78 @@ impl Crawler {
         let missing = page.missing.saturating_add(1);
         let left =
             self.pace.missing_for.saturating_sub(Duration::from_secs_f64(page.missing_for_s.unwrap_or(0.0).max(0.0)));
-        let vanished = missing >= MISSING_TIMES && left.is_zero();
-        let again = match missing {
-            _ if vanished => Some(self.pace.recheck_max),
-            1 => Some(self.pace.missing_for / 4),
-            _ => Some(left.max(self.pace.missing_for / 8)),
-        };
-        After {
-            outcome: format!("not found (404), {missing} times"),
-            missing,
-            again,
-            vanished: vanished.then_some("not_found"),
-            old: vanished,
-            ..After::default()
+        let outcome = format!("not found (404), {missing} times");
+        if missing >= MISSING_TIMES && left.is_zero() {
+            let vanished = Some(Vanished::NotFound);
+            return After { missing, vanished, ..After::new(outcome, old(self.pace.recheck_max)) };
         }
+        let after = if missing == 1 { self.pace.missing_for / 4 } else { left.max(self.pace.missing_for / 8) };
+        After { missing, ..After::new(outcome, Next { after, rank: Rank::Young }) }
     }
 
     /// The page is somewhere else: that is a page of its own, with its own turn, rate and rules. So redirects in a circle
     /// end by themselves.
     async fn moved(&self, page: &Page, address: &Address, to: &Address, status: u16) -> Result<After, Error> {
-        let outcome = format!("moved to {to} ({status})");
-        let mut after = After { outcome, again: Some(UNFIT_FOR), old: true, ..After::default() };
-        let Some(source) = self.sources.get(&page.source_name) else { return Ok(after) };
-        if to == address {
-            after.outcome = "redirects to itself".to_owned();
+        let outcome = if to == address {
+            "redirects to itself".to_owned()
         } else if to.is_home() {
             // That may mean that it is gone, or that somebody made a mistake. It is only said.
-            after.outcome = "redirects to the home page".to_owned();
+            "redirects to the home page".to_owned()
         } else if page.hops >= HOPS_MAX {
-            after.outcome = format!("too many redirects led here, and one more leads to {to}");
-        } else if source.wants(to) {
-            self.find(source, page, to).await?;
-            (after.again, after.old) = (Some(self.again(page, None).0), false);
-            // Once its article is known over there it no longer stands here.
-            if matches!(status, 301 | 308) && store::is_item(&self.db, to.as_str()).await? {
-                after.vanished = Some(Removal::Moved.as_str());
-                after.again = Some(self.pace.recheck_max);
+            format!("too many redirects led here, and one more leads to {to}")
+        } else {
+            let outcome = format!("moved to {to} ({status})");
+            match self.sources.get(&page.source_name).filter(|source| source.wants(to)) {
+                Some(source) => return self.elsewhere(source, page, to, outcome, matches!(status, 301 | 308)).await,
+                None => outcome,
             }
+        };
+        Ok(After::new(outcome, unfit()))
+    }
+
+    /// What a page shows is shown at another address. Once an article is known over there it no longer stands here, if
+    /// that is said `for_good`; until then it is looked at again as soon as any page of its age.
+    async fn elsewhere(
+        &self,
+        source: &Source,
+        page: &Page,
+        to: &Address,
+        outcome: String,
+        for_good: bool,
+    ) -> Result<After, Error> {
+        self.find(source, page, to).await?;
+        if for_good && page.source_url.is_some() && store::is_item(&self.db, to.as_str()).await? {
+            let vanished = Some(Vanished::Moved(to.to_string()));
+            return Ok(After { vanished, ..After::new(outcome, old(self.pace.recheck_max)) });
         }
-        Ok(after)
+        // What has never shown an article has none to lose; its target is looked at by itself.
+        let next = if for_good && page.source_url.is_none() { unfit() } else { self.again(page, None) };
+        Ok(After::new(outcome, next))
     }
 
     async fn read_page(&self, page: &Page, address: &Address, shown: Shown) -> Result<(), Error> {
         let Some(source) = self.sources.get(&page.source_name) else { return Ok(()) };
         let raw_hash = blake3::hash(&shown.bytes).to_hex().to_string();
-        let headers = After {
+        let validators = Validators {
             etag: shown.etag.clone(),
             last_modified: shown.last_modified.clone(),
             settings: Some(source.fingerprint.clone()),
-            raw_hash: Some(raw_hash.clone()),
-            ..After::default()
         };
         let barren = |outcome: &str| {
             add(&self.count.barren, 1);
             // Without its validators: the next time it is read whatever it says of itself, perhaps by better rules.
-            After { outcome: outcome.to_owned(), again: Some(UNFIT_FOR), old: true, ..After::default() }
+            After::new(outcome, unfit())
         };
         let extracted = match self.understand(source, address, shown).await {
             Ok(extracted) => extracted,
-            Err(reason) => return self.end(page, barren(&reason)).await,
+            // That may be about this machine today, and not about the page.
+            Err(unclear @ Unclear::TooLong) => {
+                add(&self.count.failed, 1);
+                let failures = page.failures.saturating_add(1);
+                let next = old(self.back_off(failures));
+                return self.end(page, After { failures, ..kept(page, unclear.to_string(), next) }).await;
+            }
+            Err(unclear) => return self.end(page, barren(&unclear.to_string())).await,
         };
         if source.respect_noindex && extracted.noindex {
             return self.end(page, barren("the page says noindex")).await;
@@ -200,65 +217,59 @@ impl Crawler {
             && !store::is_barren(&self.db, own.as_str()).await?
         {
             // Two pages that both wrote one item would take turns in changing it.
-            self.find(source, page, &own).await?;
-            // An article that stood here stands there now.
-            let moved = page.source_url.is_some() && store::is_item(&self.db, own.as_str()).await?;
-            let vanished = moved.then_some(Removal::Moved.as_str());
-            let outcome = format!("shown at {own}");
-            return self
-                .end(page, After { outcome, vanished, again: Some(UNFIT_FOR), old: true, ..After::default() })
-                .await;
+            let after = self.elsewhere(source, page, &own, format!("shown at {own}"), true).await?;
+            return self.end(page, after).await;
         }
-        let (again, old) = self.again(page, extracted.published_at.as_ref().and_then(Moment::instant));
+        let next = self.again(page, extracted.published_at.as_ref().and_then(Moment::instant));
         let Some(seen) = seen(source, page, address, extracted, &raw_hash) else {
             return self.end(page, barren("no article was found on it")).await;
         };
         let source_url = Some(seen.source_url.clone());
-        let after = After { outcome: "read".to_owned(), source_url, again: Some(again), old, ..headers };
+        let after = After { source_url, validators, raw_hash: Some(raw_hash), ..After::new("read", next) };
         // Whether anything changed is known only in the transaction; how often nothing did follows from the bytes.
         let wrote = store::write(&self.db, &page.lease(), &after, &seen).await?;
         match wrote {
             Wrote::New => add(&self.count.new, 1),
             Wrote::Changed => add(&self.count.changed, 1),
             Wrote::Same => add(&self.count.unchanged, 1),
-            Wrote::Overtaken => {}
+            // Whoever has fetched it since counts it, and judges its date.
+            Wrote::Overtaken => return Ok(()),
         }
         tracing::debug!(page = page.url, source_url = seen.source_url, ?wrote, "read");
         self.judge_lastmod(page, matches!(wrote, Wrote::New | Wrote::Changed)).await
     }
 
-    /// Decodes and extracts, on a thread where it may take its time.
-    async fn understand(&self, source: &Source, address: &Address, shown: Shown) -> Result<Extracted, String> {
+    /// Decodes and extracts, on a thread where it may take its time, which begins when the thread does.
+    async fn understand(&self, source: &Source, address: &Address, shown: Shown) -> Result<Extracted, Unclear> {
         let (rules, address) = (source.extract.clone(), address.clone());
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.page_places.begin(move || {
             let html = extract::decode(&shown.bytes, shown.content_type.as_deref());
             extract::extract(&extract::Page { url: address.as_str(), html: &html }, &rules)
         });
-        match tokio::time::timeout(EXTRACT_TIME_MAX, work).await {
-            Ok(Ok(Ok(extracted))) => Ok(extracted),
-            Ok(Ok(Err(unreadable))) => Err(unreadable.to_string()),
-            Ok(Err(_)) => Err("reading it broke down".to_owned()),
-            Err(_) => Err("reading it took too long".to_owned()),
+        match tokio::time::timeout(EXTRACT_TIME_MAX, work.await).await {
+            Ok(Ok(read)) => read.map_err(Unclear::Unreadable),
+            Ok(Err(_)) => Err(Unclear::BrokeDown),
+            Err(_) => Err(Unclear::TooLong),
         }
     }
 
     /// An address that a page led to.
     async fn find(&self, source: &Source, page: &Page, address: &Address) -> Result<(), Error> {
-        let (news, hops) = (page.rank > 0, page.hops + 1);
+        let (news, hops) = (page.rank > Rank::Old, page.hops + 1);
         let found = Found { url: address.to_string(), origin: address.origin(), lastmod: None, news, hops };
-        store::add(&self.db, source.name(), &[found], true, &self.named(), self.pace.news_for).await?;
+        store::add(&self.db, source.name(), &[found], u64::MAX, &self.named(), self.pace.news_for).await?;
         Ok(())
     }
 
     /// News are looked at soon, and the older they are the later; what is old, when there is nothing else to do.
-    fn again(&self, page: &Page, published_at: Option<Timestamp>) -> (Duration, bool) {
-        let listed = (page.rank > 0).then(|| Duration::from_secs_f64(page.age_s.max(0.0)));
+    fn again(&self, page: &Page, published_at: Option<Timestamp>) -> Next {
+        let listed = (page.rank > Rank::Old).then(|| Duration::from_secs_f64(page.age_s.max(0.0)));
         let said = published_at.map(|at| Duration::try_from(at.duration_until(Timestamp::now())).unwrap_or_default());
         match said.or(listed) {
             Some(age) if age <= self.pace.news_for.mul_f32(1.5) => {
-                ((age / 4).max(self.pace.recheck_min).min(self.pace.recheck_max), false)
+                Next { after: (age / 4).clamp(self.pace.recheck_min, self.pace.recheck_max), rank: Rank::Young }
             }
-            _ => (self.pace.recheck_max, true),
+            _ => old(self.pace.recheck_max),
         }
     }
 
@@ -286,10 +297,24 @@ fn is_outage(error: &Error) -> bool {
     }
 }
 
-/// What stays as it is when an answer brings nothing new.
-fn kept(page: &Page) -> After {
-    let (etag, last_modified) = (page.etag.clone(), page.last_modified.clone());
-    After { etag, last_modified, settings: page.settings.clone(), ..After::default() }
+/// It is looked at again when there is nothing else to do.
+fn old(after: Duration) -> Next {
+    Next { after, rank: Rank::Old }
+}
+
+fn unfit() -> Next {
+    old(UNFIT_FOR)
+}
+
+/// Who refuses a page may do so for an hour, or for good: ever later.
+fn refused_for(failures: i32) -> Duration {
+    REFUSED_FOR.saturating_mul(1 << failures.clamp(1, 20).saturating_sub(1)).min(UNFIT_FOR)
+}
+
+/// An answer that brings nothing new: what is known of the page stays as it is.
+fn kept(page: &Page, outcome: impl Into<String>, next: Next) -> After {
+    let Page { etag, last_modified, settings, .. } = page.clone();
+    After { validators: Validators { etag, last_modified, settings }, ..After::new(outcome, next) }
 }
 
 /// The item that a page shows; none if it shows no article.

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::rules::Asked;
 use super::{Crawler, LEASE, Taken, add};
 use crate::Error;
 use crate::address::Address;
 use crate::fetch::Answer;
 use crate::robots::Policy;
-use crate::store::{self, Host};
+use crate::store::{self, Ended, Host, Shut};
 
 /// Pages that robots.txt forbids are passed over, so many in one turn.
 const PASS_OVER_MAX: usize = 100;
@@ -40,11 +41,9 @@ impl Mood {
 impl Crawler {
     pub(super) async fn turn(&self, host: &Host, active: &[String]) -> Result<(), Error> {
         let Some(rules) = self.rules(host).await? else {
-            let began = Instant::now();
-            return match self.ask_for_rules(host).await? {
-                Some(rules) => self.end_turn(host, self.delay(host, &rules), began, Mood::Fine).await,
-                None => self.end_turn(host, Duration::ZERO, began, Mood::Forbidden).await,
-            };
+            let Asked { rules, began, mood } = self.ask_for_rules(host).await?;
+            let delay = rules.map_or_else(|| self.sources.delay_of(&host.origin), |rules| self.delay(host, &rules));
+            return self.end_turn(host, delay, began, mood).await;
         };
         if matches!(rules.as_ref(), Policy::DisallowAll(_)) {
             // Its robots.txt is asked for again when it is due; until then there is nothing to be done here.
@@ -61,20 +60,24 @@ impl Crawler {
         {
             return Ok(());
         }
-        store::yield_slot(&self.db, host, Duration::ZERO, host.failures, None).await?;
+        store::yield_slot(&self.db, host, Ended::idle(host)).await?;
         Ok(())
     }
 
     async fn list_turn(&self, host: &Host, rules: &Policy, active: &[String]) -> Result<bool, Error> {
-        let Some(list) = store::take_list(&self.db, &host.origin, LEASE, active).await? else { return Ok(false) };
-        self.note(host, Some(Taken::List(list.url.clone())));
+        let Some(list) = store::take_list(&self.db, &host.origin, self.run, LEASE, active).await? else {
+            return Ok(false);
+        };
+        self.note(host, Some(Taken::List(list.lease())));
         self.read_list(host, rules, list).await?;
         Ok(true)
     }
 
     async fn page_turn(&self, host: &Host, rules: &Policy, active: &[String]) -> Result<bool, Error> {
         for _ in 0..PASS_OVER_MAX {
-            let Some(page) = store::take(&self.db, &host.origin, LEASE, active).await? else { return Ok(false) };
+            let Some(page) = store::take(&self.db, &host.origin, self.run, LEASE, active).await? else {
+                return Ok(false);
+            };
             self.note(host, Some(Taken::Page(page.lease())));
             let address = Address::parse(&page.url).map_err(|error| Error::Unusable(error.to_string()))?;
             if !self.sources.get(&page.source_name).is_some_and(|source| source.wants(&address)) {
@@ -109,15 +112,21 @@ impl Crawler {
         mood: Mood,
     ) -> Result<(), Error> {
         let failures = if mood == Mood::Fine { 0 } else { host.failures.saturating_add(1) };
+        let left_alone = |time: Duration, why| Shut { time: time.min(self.pace.retry_delay_max), why };
         let shut = match mood {
             Mood::Fine => None,
-            Mood::Busy(asked) => Some((asked.unwrap_or_else(|| self.back_off(failures)), "it asked us to wait")),
+            Mood::Busy(asked) => {
+                Some(left_alone(asked.unwrap_or_else(|| self.back_off(failures)), "it asked us to wait"))
+            }
             Mood::Failing if failures < FAILURES_MAX => None,
-            Mood::Failing => Some((self.back_off(failures - FAILURES_MAX + 1), "it failed again and again")),
-            Mood::Forbidden => Some((self.back_off(failures), "it is not where we may ask (see --allow-net)")),
+            Mood::Failing => {
+                Some(left_alone(self.back_off(failures - FAILURES_MAX + 1), "it failed again and again"))
+            }
+            Mood::Forbidden => {
+                Some(left_alone(self.back_off(failures), "it is not where we may ask (see --allow-net)"))
+            }
         };
-        let shut = shut.map(|(time, why)| (time.min(self.pace.retry_delay_max), why));
-        if let Some((time, why)) = shut {
+        if let Some(Shut { time, why }) = shut {
             tracing::warn!(
                 host = host.origin,
                 failures,
@@ -126,7 +135,8 @@ impl Crawler {
                 "the host is left alone for a while"
             );
         }
-        store::yield_slot(&self.db, host, delay.saturating_sub(began.elapsed()), failures, shut).await?;
+        let ended = Ended { delay: Some(delay), passed: began.elapsed(), failures, shut };
+        store::yield_slot(&self.db, host, ended).await?;
         Ok(())
     }
 

@@ -18,6 +18,7 @@ mod names;
 mod published;
 mod rules;
 mod selector;
+mod shown;
 mod site;
 mod title;
 mod words;

@@ -1,15 +1,13 @@
-//! When the article came out and when it was changed, by the first source that can be believed.
+//! When the article came out and when it was changed, by the first source that can be believed, and by what readers
+//! see beside the title.
 
-use super::date::{Moment, Reader, Zone};
+use super::date::{Moment, Reader};
 use super::hints;
 use super::html::Tree;
 use super::linked::Linked;
 use super::meta::Meta;
 use super::rules::Rules;
-
-/// Elements that look like a date and are read.
-const SHOWN_MAX: usize = 40;
-const SHOWN_CHARS_MAX: usize = 120;
+use super::shown::{SHOWN_CHARS_MAX, Seen};
 
 /// The two times of an article.
 pub(super) struct Times {
@@ -47,29 +45,31 @@ impl Sources<'_> {
         let ruled = |s: &Option<super::selector::Selector>| {
             s.as_ref().and_then(|s| self.first(s.values(self.tree).iter().map(String::as_str)))
         };
-        let shown = self.shown();
+        let seen = Seen::read(self.tree, self.title, self.reader);
         let address = self.reader.read_url(self.url);
         let modified = ruled(&self.rules.modified_at)
             .or_else(|| self.read(self.linked.article_text(&["dateModified"])))
             .or_else(|| self.read(self.linked.page_text(&["dateModified"])))
             .or_else(|| self.first(self.prop("dateModified").iter().map(String::as_str)))
             .or_else(|| self.in_meta(MODIFIED));
-        let published = ruled(&self.rules.published_at)
-            .or_else(|| self.read(self.linked.article_text(&["datePublished"])))
-            .or_else(|| self.first(self.prop("datePublished").iter().map(String::as_str)))
-            .or_else(|| self.in_meta(PUBLISHED))
-            .or_else(|| self.read(self.linked.page_text(&["datePublished"])))
-            .or_else(|| self.read(self.linked.text(&["dateCreated", "uploadDate"])))
-            .or_else(|| self.first(self.prop("dateCreated").iter().map(String::as_str)))
-            .or_else(|| shown.first().copied())
-            .or_else(|| self.beside_title())
-            .or(address)
-            .or_else(|| self.in_scripts())
-            .or(modified)
-            .map(|m| precise(m, &shown))
-            .map(|m| as_shown(m, &shown, address));
+        let ruled_published = ruled(&self.rules.published_at).map(|m| seen.same_day(m, address));
+        let published = || {
+            self.read(self.linked.article_text(&["datePublished"]))
+                .or_else(|| self.first(self.prop("datePublished").iter().map(String::as_str)))
+                .or_else(|| self.in_meta(PUBLISHED))
+                .or_else(|| self.read(self.linked.page_text(&["datePublished"])))
+                .or_else(|| self.read(self.linked.text(&["dateCreated", "uploadDate"])))
+                .or_else(|| self.first(self.prop("dateCreated").iter().map(String::as_str)))
+                .or_else(|| seen.first())
+                .or_else(|| seen.in_line())
+                .or(address)
+                .or_else(|| self.in_scripts())
+                .or(modified)
+                .map(|m| seen.told(m, modified, address))
+        };
         let zone = self.rules.time_zone.as_ref().map(|z| &z.0);
-        Times { published: published.map(|m| assume(m, zone)), modified: modified.map(|m| assume(m, zone)) }
+        let published = ruled_published.or_else(published).map(|m| m.assume(zone));
+        Times { published, modified: modified.map(|m| m.assume(zone)) }
     }
 
     fn read(&self, text: Option<String>) -> Option<Moment> {
@@ -82,19 +82,6 @@ impl Sources<'_> {
 
     fn in_meta(&self, names: &str) -> Option<Moment> {
         names.split_ascii_whitespace().find_map(|n| self.first(self.meta.all(n).iter().map(String::as_str)))
-    }
-
-    /// A short text behind the title that is a date, on pages whose markup says nothing.
-    fn beside_title(&self) -> Option<Moment> {
-        const NODES_MAX: usize = 250;
-        const CHARS_MAX: usize = 70;
-        let tree = self.tree;
-        let near = self.title..tree.len().min(self.title + NODES_MAX);
-        near.filter(|&n| !is_elsewhere(tree, n)).find_map(|n| {
-            let text = tree.own_text(n)?.trim();
-            let digits = text.chars().filter(|c| c.is_numeric()).count();
-            (digits >= 5 && text.chars().count() <= CHARS_MAX).then(|| self.reader.read(text)).flatten()
-        })
     }
 
     /// What the data of a page that is built by script says about its publication.
@@ -127,7 +114,7 @@ impl Sources<'_> {
     fn prop(&self, name: &str) -> Vec<String> {
         let tree = self.tree;
         let has = |n: usize| tree.attr(n, "itemprop").is_some_and(|p| p.split_ascii_whitespace().any(|p| p == name));
-        let at = tree.elements().filter(|&n| has(n) && !is_elsewhere(tree, n)).take(4);
+        let at = tree.elements().filter(|&n| has(n) && !hints::is_elsewhere_from(tree, n, self.title)).take(4);
         at.flat_map(|n| self.values_of(n)).collect()
     }
 
@@ -150,126 +137,4 @@ impl Sources<'_> {
         }
         values
     }
-
-    /// Dates that readers see, those marked as publication and those right behind the title first.
-    fn shown(&self) -> Vec<Moment> {
-        let tree = self.tree;
-        let title = self.title;
-        let mut found: Vec<(i32, Moment)> = Vec::new();
-        let mut looked = 0;
-        let mut skip_to = 0;
-        for at in tree.elements() {
-            if at < skip_to || looked >= SHOWN_MAX {
-                continue;
-            }
-            let is_time = tree.name(at) == "time";
-            let marked = marks(tree, at);
-            if !(is_time || marked > 0) || tree.end(at) - at > 40 || is_elsewhere(tree, at) {
-                continue;
-            }
-            let text = tree.text(at);
-            if text.chars().count() > SHOWN_CHARS_MAX {
-                continue;
-            }
-            looked += 1;
-            let lower = text.to_lowercase();
-            let changed = ["updated", "modified", "تحديث", "تعديل", "aktualisiert", "mis à jour", "actualizado"]
-                .iter()
-                .any(|w| lower.contains(w));
-            let written = self.reader.read(&text);
-            // What readers see is the day; the attribute may be in another zone, and knows the time.
-            let stamps = ["datetime", "content", "data-datetime", "data-timestamp", "data-date", "title"];
-            let own = stamps.iter().find_map(|k| self.reader.read(tree.attr(at, k)?));
-            let stamped = own.or_else(|| tree.subtree(at).find_map(|n| self.reader.read(tree.attr(n, "datetime")?)));
-            let Some(moment) = stamped.map(|s| written.map_or(s, |w| s.shown_on(w.day()))).or(written) else {
-                continue;
-            };
-            skip_to = tree.end(at);
-            let mut points = marked * 2 + if is_time { 3 } else { 0 };
-            points -= if changed { 4 } else { 0 };
-            // Above stands today's date, further down stand other articles' dates.
-            points += match at.abs_diff(title) {
-                0..=80 => 2,
-                _ if at < title => -3,
-                far => -((far / 150).min(8) as i32) + 2,
-            };
-            found.push((points, moment));
-        }
-        found.sort_by_key(|(points, _)| -points);
-        found.into_iter().map(|(_, m)| m).collect()
-    }
-}
-
-/// Where one source knows only the day, another that shows the same day may know the time.
-fn precise(moment: Moment, shown: &[Moment]) -> Moment {
-    if moment.has_time() {
-        return moment;
-    }
-    shown.iter().find(|s| s.has_time() && s.day() == moment.day()).copied().unwrap_or(moment)
-}
-
-/// A time in UTC may fall on another day than the one the page shows; then the page's day is the day.
-fn as_shown(moment: Moment, shown: &[Moment], address: Option<Moment>) -> Moment {
-    if moment.has_offset() && !moment.is_utc() {
-        return moment;
-    }
-    let beside = |m: &&Moment| {
-        let days = moment.day().until(m.day()).map_or(9, |span| span.get_days());
-        // West of Greenwich it is still yesterday for half a day, east of it already tomorrow.
-        match moment.hour() {
-            Some(hour) => (days == -1 && hour < 12) || (days == 1 && hour >= 10),
-            None => false,
-        }
-    };
-    if shown.iter().take(3).chain(address.iter()).any(|s| s.day() == moment.day()) {
-        return moment;
-    }
-    match shown.iter().take(1).chain(address.iter()).find(beside) {
-        Some(other) => moment.shown_on(other.day()),
-        None => moment,
-    }
-}
-
-fn assume(moment: Moment, zone: Option<&Zone>) -> Moment {
-    moment.assume(zone)
-}
-
-fn marks(tree: &Tree, at: usize) -> i32 {
-    if matches!(tree.name(at), "body" | "html" | "article" | "main" | "a" | "img" | "meta" | "link") {
-        return 0;
-    }
-    let mut points = 0;
-    for key in ["class", "id", "data-testid", "data-component", "itemprop"] {
-        let Some(value) = tree.attr(at, key) else { continue };
-        let value = value.to_ascii_lowercase();
-        if [
-            "publish",
-            "pubdate",
-            "entry-date",
-            "post-date",
-            "posted",
-            "article-date",
-            "story-date",
-            "article__date",
-            "dateline",
-            "post-time",
-            "article-time",
-        ]
-        .iter()
-        .any(|p| value.contains(p))
-        {
-            points = points.max(2);
-        } else if value.contains("date") && !value.contains("update")
-            || value.contains("timestamp")
-            || value.split(|c: char| !c.is_alphanumeric()).any(|w| w == "time")
-        {
-            points = points.max(1);
-        }
-    }
-    points
-}
-
-/// Dates beside the text belong to other articles, too.
-fn is_elsewhere(tree: &Tree, at: usize) -> bool {
-    hints::is_elsewhere(tree, at) || tree.ancestors(at).any(|n| tree.name(n) == "aside")
 }

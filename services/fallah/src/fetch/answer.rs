@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use super::body::Body;
-use super::trail::Hop;
 use crate::address::Address;
 use crate::guard::Forbidden;
 use crate::robots::Fetched;
@@ -16,8 +15,6 @@ pub enum Answer {
     Body {
         /// Where the body came from, after all redirects.
         final_url: Address,
-        /// The redirects on the way there.
-        hops: Vec<Hop>,
         /// `Content-Type`, as sent.
         content_type: Option<String>,
         /// `ETag`, as sent, for the next request.

@@ -28,7 +28,7 @@ pub struct Fetcher {
     head_bytes_max: usize,
 }
 
-/// The client could not be built: the user agent is no header, the proxy is no URL, or the system has no certificates.
+/// The client could not be built: the user agent is no header, or the system has no certificates.
 #[derive(Debug, thiserror::Error)]
 #[error("the client for the web cannot be built: {0}")]
 pub struct Unbuilt(String);
@@ -41,7 +41,7 @@ impl Fetcher {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let unbuilt = |error: reqwest::Error| Unbuilt(innermost(&error));
-        let mut client = Client::builder()
+        let client = Client::builder()
             .user_agent(&settings.user_agent)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -53,9 +53,6 @@ impl Fetcher {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_MAX)
             .pool_idle_timeout(IDLE_TIME_MAX)
             .http2_max_header_list_size(u32::try_from(settings.head_bytes_max).unwrap_or(u32::MAX));
-        if let Some(proxy) = &settings.proxy {
-            client = client.proxy(reqwest::Proxy::all(proxy).map_err(unbuilt)?);
-        }
         Ok(Self {
             client: client.build().map_err(unbuilt)?,
             guard: settings.guard.clone(),
@@ -90,14 +87,10 @@ impl Fetcher {
                 return Answer::Unusable(Unusable::Stopped { at: trail.here().clone(), why });
             }
             match self.ask(&Ask { url: trail.here(), ..*ask }).await {
-                Answer::Moved { to, status } => {
-                    if let Err(unusable) = trail.follow(to, status) {
+                Answer::Moved { to, .. } => {
+                    if let Err(unusable) = trail.follow(to) {
                         return Answer::Unusable(unusable);
                     }
-                }
-                Answer::Body { final_url, content_type, etag, last_modified, body, .. } => {
-                    let hops = trail.into_hops();
-                    return Answer::Body { final_url, hops, content_type, etag, last_modified, body };
                 }
                 other => return other,
             }
@@ -174,7 +167,7 @@ async fn body(ask: &Ask<'_>, mut response: Response) -> Answer {
         }
     }
     let final_url = ask.url.clone();
-    Answer::Body { final_url, hops: Vec::new(), content_type, etag, last_modified, body }
+    Answer::Body { final_url, content_type, etag, last_modified, body }
 }
 
 fn moved(from: &Address, response: &Response, status: u16) -> Answer {

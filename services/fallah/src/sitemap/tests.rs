@@ -15,7 +15,7 @@ fn base() -> Address {
 
 fn entries_of(bytes: &[u8], limits: &Limits) -> Result<(Vec<Entry>, Summary), NotASitemap> {
     let mut entries = Vec::new();
-    let summary = read_bytes(bytes, &base(), limits, |entry| entries.push(entry))?;
+    let summary = read(bytes, &base(), limits, |entry| entries.push(entry))?;
     assert_eq!(summary.entries, entries.len() as u64);
     Ok((entries, summary))
 }

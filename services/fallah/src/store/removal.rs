@@ -14,30 +14,38 @@ pub(crate) struct Tally {
     pub(crate) source_name: String,
     pub(crate) checked: i64,
     pub(crate) vanished: i64,
+    /// The same of those that were looked at again last, whatever was read for the first time meanwhile.
+    pub(crate) last_checked: i64,
+    pub(crate) last_vanished: i64,
 }
 
 /// Sources with vanished pages whose items are still there.
-pub(crate) async fn tallies(db: &PgPool, window: Duration) -> sqlx::Result<Vec<Tally>> {
+pub(crate) async fn tallies(db: &PgPool, window: Duration, last: i64) -> sqlx::Result<Vec<Tally>> {
     sqlx::query_as(
-        "with waiting as (
-             select distinct p.source_name
-               from fallah.page p join fallah.item i using (source_url)
-              where p.vanished_at is not null and i.deleted_reason is null
-         )
- select w.source_name,
-                (select count(*) from fallah.page p left join fallah.item i using (source_url)
-                  where p.source_name = w.source_name and p.source_url is not null
-                    and (p.fetched_at > statement_timestamp() - $1 * interval '1 microsecond'
-                         or (p.vanished_at is not null and i.deleted_reason is null))) as checked,
-                (select count(*) from fallah.page p left join fallah.item i using (source_url)
-                  where p.source_name = w.source_name and p.source_url is not null and p.vanished_at is not null
-                    and (p.fetched_at > statement_timestamp() - $1 * interval '1 microsecond'
-                         or i.deleted_reason is null)) as vanished
-           from waiting w
-           join fallah.source s on s.name = w.source_name
-          where s.halted_at is null",
+        "select s.name as source_name, looks.*
+           from fallah.source s
+          cross join lateral (
+                select count(*) as checked,
+                       count(*) filter (where gone) as vanished,
+                       count(*) filter (where known and nth <= $2) as last_checked,
+                       count(*) filter (where known and nth <= $2 and gone) as last_vanished
+                  from (select gone, known, row_number() over (partition by known order by fetched_at desc) as nth
+                          from (select p.fetched_at, p.vanished_at is not null as gone, p.lease > 1 as known
+                                  from fallah.page p
+                                 where p.source_name = s.name and p.source_url is not null
+                                   and p.fetched_at > statement_timestamp() - $1 * interval '1 microsecond'
+                                 union all
+                                select p.fetched_at, true, true
+                                  from fallah.page p join fallah.item i using (source_url)
+                                 where p.source_name = s.name and p.vanished_at is not null and i.deleted_reason is null
+                                   and p.fetched_at <= statement_timestamp() - $1 * interval '1 microsecond') look) look
+                ) looks
+          where s.halted_at is null
+            and exists (select from fallah.page p join fallah.item i using (source_url)
+                         where p.source_name = s.name and p.vanished_at is not null and i.deleted_reason is null)",
     )
     .bind(us(window))
+    .bind(last)
     .fetch_all(db)
     .await
 }
@@ -52,26 +60,51 @@ pub(crate) async fn halt(db: &PgPool, source: &str, reason: &str) -> sqlx::Resul
     Ok(())
 }
 
-/// Items that no page shows any more, with how we know.
-pub(crate) async fn vanished(db: &PgPool, source: &str, most: i64) -> sqlx::Result<Vec<(String, String)>> {
+/// An item that no page shows any more, and how we know.
+#[derive(Debug, sqlx::FromRow)]
+pub(crate) struct Waiting {
+    pub(crate) source_url: String,
+    #[sqlx(try_from = "String")]
+    pub(crate) reason: Reason,
+}
+
+/// Why an item is deleted, as it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reason(pub(crate) Removal);
+
+impl TryFrom<String> for Reason {
+    type Error = UnknownReason;
+
+    fn try_from(name: String) -> Result<Self, UnknownReason> {
+        let known = [Removal::Gone, Removal::Moved, Removal::NotFound];
+        known.into_iter().find(|known| known.as_str() == name).map(Self).ok_or(UnknownReason(name))
+    }
+}
+
+/// A newer program has written it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no reason for a removal that is known here")]
+pub(crate) struct UnknownReason(String);
+
+/// Items that no page shows any more. Where more than `moves_max` articles are said to have moved to one address, none of
+/// them has: an article moves to a place of its own.
+pub(crate) async fn waiting(db: &PgPool, source: &str, moves_max: i64, most: i64) -> sqlx::Result<Vec<Waiting>> {
     sqlx::query_as(
-        "select i.source_url, min(p.vanished_reason)
+        "select i.source_url, min(p.vanished_reason) as reason
            from fallah.item i join fallah.page p using (source_url)
           where p.source_name = $1 and i.deleted_reason is null and p.vanished_at is not null
             and not exists (select from fallah.page other
                              where other.source_url = i.source_url and other.vanished_at is null)
+            and (p.moved_to is null
+                 or $2 >= (select count(distinct other.source_url) from fallah.page other where other.moved_to = p.moved_to))
           group by i.source_url
-          limit $2",
+          limit $3",
     )
     .bind(source)
+    .bind(moves_max)
     .bind(most)
     .fetch_all(db)
     .await
-}
-
-/// The reason by its name.
-pub(crate) fn named(reason: &str) -> Removal {
-    [Removal::Gone, Removal::Moved].into_iter().find(|known| known.as_str() == reason).unwrap_or(Removal::NotFound)
 }
 
 /// Deletes an item, and says so in the same transaction to those who were told of it. `false`: it is there after all, or was deleted already.

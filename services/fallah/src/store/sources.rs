@@ -5,7 +5,23 @@ use std::time::Duration;
 use serde::Serialize;
 use sqlx::PgPool;
 
-use super::removal;
+use super::{hosts, removal};
+
+/// Dates that were judged and are remembered; at so many, half of them are forgotten.
+const DATES_REMEMBERED: i64 = 200;
+/// So often a source's dates must have lied before they are doubted: four times out of five.
+const LIES_MIN: i64 = 20;
+/// Then they are tried again, some of them.
+const DOUBTED_FOR: Duration = Duration::from_secs(7 * 86_400);
+
+/// What the dates in a source's lists are worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dates {
+    Believed,
+    /// They have lied for a while, and nobody has looked lately whether they still do.
+    Tried,
+    Doubted,
+}
 
 /// Makes a source known, with its lists and their hosts.
 pub(crate) async fn register(
@@ -20,12 +36,8 @@ pub(crate) async fn register(
         .bind(name)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(
-        "insert into fallah.host (origin) select distinct o from unnest($1::text[]) o on conflict do nothing",
-    )
-    .bind(&origins)
-    .execute(&mut *tx)
-    .await?;
+    // What a person has named is read, however much it is.
+    hosts::name(&mut tx, name, &origins, i64::MAX).await?;
     sqlx::query(
         "insert into fallah.list as l (url, source_name, origin, interval_s)
          select distinct on (url) url, $1, origin, $2 from unnest($3::text[], $4::text[]) as f(url, origin)
@@ -69,44 +81,48 @@ pub(crate) async fn halted(db: &PgPool) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("select name from fallah.source where halted_at is not null").fetch_all(db).await
 }
 
-/// How many pages are ready to be fetched.
-pub(crate) async fn left(db: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar("select count(*) from fallah.page where ready").fetch_one(db).await
+/// How many pages are ready to be fetched. Counts no further than one more than `most`.
+pub(crate) async fn left(db: &PgPool, most: i64) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from (select from fallah.page where ready limit $1 + 1) ready")
+        .bind(most)
+        .fetch_one(db)
+        .await
 }
 
-/// Counts whether a newer lastmod meant new content.
+/// Counts whether a newer lastmod meant new content. Of what was counted long ago ever less is left, since sites change.
 pub(crate) async fn trust(db: &PgPool, source: &str, changed: bool) -> sqlx::Result<()> {
     sqlx::query(
         "update fallah.source
-            set lastmod_true = lastmod_true + $2::int, lastmod_false = lastmod_false + (not $2)::int
+            set lastmod_true = (lastmod_true + $2::int) / case when lastmod_true + lastmod_false >= $3 then 2 else 1 end,
+                lastmod_false = (lastmod_false + (not $2)::int) / case when lastmod_true + lastmod_false >= $3 then 2 else 1 end,
+                lastmod_at = clock_timestamp()
           where name = $1",
     )
     .bind(source)
     .bind(changed)
+    .bind(DATES_REMEMBERED)
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// How a source's dates have fared.
-#[derive(Debug, Clone, Copy, sqlx::FromRow)]
-pub(crate) struct State {
-    pub(crate) lastmod_true: i64,
-    pub(crate) lastmod_false: i64,
-}
-
-impl State {
-    /// A source whose dates have lied four times out of five, over twenty times, is no longer believed.
-    pub(crate) fn trusted(self) -> bool {
-        self.lastmod_false < 20 || self.lastmod_false < self.lastmod_true * 4
-    }
-
-    pub(crate) async fn of(db: &PgPool, source: &str) -> sqlx::Result<Self> {
-        sqlx::query_as("select lastmod_true, lastmod_false from fallah.source where name = $1")
-            .bind(source)
-            .fetch_one(db)
-            .await
-    }
+/// Whether a source's dates have fared well, and how long ago that was last found out.
+pub(crate) async fn dates(db: &PgPool, source: &str) -> sqlx::Result<Dates> {
+    let (told_true, told_false, age_s): (i64, i64, Option<f64>) = sqlx::query_as(
+        "select lastmod_true, lastmod_false, extract(epoch from clock_timestamp() - lastmod_at)::float8
+           from fallah.source where name = $1",
+    )
+    .bind(source)
+    .fetch_one(db)
+    .await?;
+    let fresh = age_s.is_some_and(|age| age < DOUBTED_FOR.as_secs_f64());
+    Ok(if told_false < LIES_MIN || told_false < told_true * 4 {
+        Dates::Believed
+    } else if fresh {
+        Dates::Doubted
+    } else {
+        Dates::Tried
+    })
 }
 
 /// A source at a glance.
@@ -151,15 +167,15 @@ pub(crate) async fn resume(db: &PgPool, name: &str, delete: bool) -> Result<Opti
     let mut deleted = 0;
     if delete {
         // What is there again in the meantime is not deleted, and need not be asked for a second time.
-        for (source_url, reason) in removal::vanished(db, name, i64::MAX).await? {
-            deleted += u64::from(removal::delete(db, &source_url, removal::named(&reason)).await?);
+        for waiting in removal::waiting(db, name, i64::MAX, i64::MAX).await? {
+            deleted += u64::from(removal::delete(db, &waiting.source_url, waiting.reason.0).await?);
         }
     }
     let mut tx = db.begin().await?;
     // Looked at again, or no longer counted: else the guard would halt it at once.
     sqlx::query(
         "update fallah.page
-            set vanished_at = null, vanished_reason = null, missing = 0, missing_since = null,
+            set vanished_at = null, vanished_reason = null, moved_to = null, missing = 0, missing_since = null,
                 due_at = case when $2 then due_at else clock_timestamp() end,
                 source_url = case when $2 then null else source_url end
           where source_name = $1 and vanished_at is not null",

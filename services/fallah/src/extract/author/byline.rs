@@ -156,8 +156,22 @@ fn from_words(tree: &Tree, site: &Site, title: usize) -> Vec<Author> {
             text.split_whitespace().next().unwrap_or_default().trim_end_matches([':', '،', '.']).to_lowercase();
         let by = matches!(
             word.as_str(),
-            "by" | "بقلم" | "كتب" | "كتبت" | "كتبه" | "إعداد" | "اعداد" | "von" | "par" | "por" | "автор"
-        ) && !word.is_empty();
+            "by" | "submitted"
+                | "بقلم"
+                | "كتب"
+                | "كتبت"
+                | "كتبه"
+                | "إعداد"
+                | "اعداد"
+                | "بواسطة"
+                | "von"
+                | "par"
+                | "por"
+                | "автор"
+        );
+        // These begin sentences, too: "تقرير يكشف".
+        let colon = text.split_whitespace().take(2).any(|w| w.ends_with(':'));
+        let by = by || colon && matches!(word.as_str(), "تقرير" | "حوار" | "تحقيق" | "الكاتب" | "الكاتبة");
         if (6..=LINE_CHARS_MAX).contains(&count) && by && names::has_prefix(&text) {
             let found = in_byline(tree, site, at);
             if !found.is_empty() && found.iter().all(|a| a.name.contains(' ')) {

@@ -51,16 +51,45 @@ impl Moment {
         self.time.is_some()
     }
 
-    pub(super) fn hour(&self) -> Option<i8> {
-        self.time.map(Time::hour)
-    }
-
     pub(super) fn is_utc(&self) -> bool {
         self.offset == Some(Offset::UTC)
     }
 
-    pub(super) fn has_offset(&self) -> bool {
-        self.offset.is_some()
+    /// How many days later `day` is than the day of this.
+    pub(super) fn days_to(&self, day: Date) -> i32 {
+        self.day.until(day).map_or(i32::MAX, |span| span.get_days())
+    }
+
+    /// The offset in which this is written: its own, or the one by which it is the time that `known` is.
+    pub(super) fn offset_by(&self, known: &Moment) -> Option<Offset> {
+        /// Zones are quarters of an hour apart, and clocks on pages have no seconds.
+        const QUARTER: i64 = 15 * 60;
+        if self.offset.is_some() {
+            return self.offset.filter(|o| *o != Offset::UTC);
+        }
+        let local = Offset::UTC.to_timestamp(DateTime::from_parts(self.date, self.time?)).ok()?;
+        let apart = local.as_second() - known.instant()?.as_second();
+        let offset = (apart + QUARTER / 2).div_euclid(QUARTER) * QUARTER;
+        let fits = (apart - offset).abs() <= 60 && offset.abs() <= 14 * 3600;
+        fits.then(|| Offset::from_seconds(offset as i32).ok()).flatten()
+    }
+
+    /// The day at such an offset.
+    pub(super) fn day_at(&self, offset: Offset) -> Option<Date> {
+        Some(offset.to_datetime(self.instant()?).date())
+    }
+
+    /// Whether it is `day` somewhere at this time: west of Greenwich it is still yesterday for half a day, east of it
+    /// already tomorrow. A time whose offset nobody says, or a day alone, is what it says it is.
+    pub(super) fn may_fall_on(&self, day: Date) -> bool {
+        let Some(instant) = self.instant() else { return self.day == day };
+        let utc = Offset::UTC.to_datetime(instant);
+        match utc.date().until(day).map_or(9, |span| span.get_days()) {
+            -1 => utc.hour() < 12,
+            0 => true,
+            1 => utc.hour() >= 10,
+            _ => false,
+        }
     }
 
     pub(super) fn shown_on(self, day: Date) -> Self {
@@ -220,6 +249,10 @@ mod tests {
         assert_eq!(read("03/04/2023").as_deref(), Some("2023-03-04"));
         assert_eq!(read("23/04/2023").as_deref(), Some("2023-04-23"));
         assert_eq!(read("23.04.2023 10:11").as_deref(), Some("2023-04-23T10:11:00"));
+        assert_eq!(read("Wednesday, 01/05/2024").as_deref(), Some("2024-05-01"));
+        let drupal = day_first.read("أربعاء, 05/01/2024 - 10:30").map(|m| m.to_string());
+        assert_eq!(drupal.as_deref(), Some("2024-05-01T10:30:00"));
+        assert_eq!(day_first.read("الاثنين 05/01/2024").map(|m| m.to_string()).as_deref(), Some("2024-01-05"));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The names of months in the languages of frequent news, folded as [`super::tokens`] folds them.
+//! The names of months in the languages of frequent news, and of days in English and Arabic, folded as [`super::tokens`] folds them.
+
+use jiff::civil::Weekday;
 
 /// Names of one word; also short ones where a language has them.
 const NAMES: &[(u8, &str)] = &[
@@ -71,4 +73,18 @@ pub(super) fn month(word: &str, next: Option<&str>) -> Option<u8> {
     }
     // "وآب" and "بيناير" occur, but a date in a byline has the bare name.
     NAMES.iter().find(|(_, names)| names.split(' ').any(|n| n == word)).map(|(n, _)| *n)
+}
+
+/// The day of the week of a folded word; Arabic names have their article or not.
+pub(super) fn weekday(word: &str) -> Option<Weekday> {
+    Some(match word.strip_prefix("ال").unwrap_or(word) {
+        "sunday" | "sun" | "احد" => Weekday::Sunday,
+        "monday" | "mon" | "اثنين" => Weekday::Monday,
+        "tuesday" | "tue" | "tues" | "ثلاثاء" => Weekday::Tuesday,
+        "wednesday" | "wed" | "اربعاء" => Weekday::Wednesday,
+        "thursday" | "thu" | "thurs" | "خميس" => Weekday::Thursday,
+        "friday" | "fri" | "جمعه" => Weekday::Friday,
+        "saturday" | "sat" | "سبت" => Weekday::Saturday,
+        _ => return None,
+    })
 }

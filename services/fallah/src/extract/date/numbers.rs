@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::Offset;
 
 use super::Moment;
-use super::months::month;
+use super::months::{month, weekday};
 use super::tokens::Token;
 use super::words;
 
@@ -93,16 +93,24 @@ pub(super) fn slashed(tokens: &[Token], month_first: bool) -> Option<Moment> {
         let (b, 1..=2) = tokens.get(at + 2)?.number()? else { return None };
         let (year, 4) = tokens.get(at + 4).filter(|_| tokens[at + 3] == *separator)?.number()? else { return None };
         let month_first = if separator.is('.') { false } else { month_first };
+        let (one, other) = if month_first { ((a, b), (b, a)) } else { ((b, a), (a, b)) };
         let (month, day) = match (a > 12, b > 12) {
             (true, _) => (b, a),
             (_, true) => (a, b),
-            _ if month_first => (a, b),
-            _ => (b, a),
+            // "Wednesday, 05/01/2024": only one of both was a Wednesday.
+            _ if falls(tokens, year, other) && !falls(tokens, year, one) => other,
+            _ => one,
         };
         let date = date(year, month, day)?;
         let (time, offset) = words::time(tokens, at, at + 4);
         Some(Moment::new(date, time, offset))
     })
+}
+
+/// Whether a day of the week is named and the date falls on it.
+fn falls(tokens: &[Token], year: u64, (month, day): (u64, u64)) -> bool {
+    let named = tokens.iter().find_map(|t| weekday(t.word()?));
+    named.is_some() && date(year, month, day).map(Date::weekday) == named
 }
 
 /// `/2023/12/21/`, `/2023/dec/21/`, `/2023-12-21-`, `/20231221/`: whole days only, since a month alone misleads.

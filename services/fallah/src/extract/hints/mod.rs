@@ -105,22 +105,37 @@ fn is_noise(word: &str) -> bool {
 /// Whether an element belongs to comments, to other articles, to the frame of the page, or to a picture: facts found
 /// there are not about this article.
 pub(super) fn is_elsewhere(tree: &Tree, at: usize) -> bool {
-    std::iter::once(at).chain(tree.ancestors(at)).any(|n| match tree.name(n) {
+    std::iter::once(at).chain(tree.ancestors(at)).any(|n| leads_away(tree, n))
+}
+
+/// The same, seen from the title: what holds the title, too, is the article's place, whatever its name says.
+pub(super) fn is_elsewhere_from(tree: &Tree, at: usize, title: usize) -> bool {
+    let around = std::iter::once(at).chain(tree.ancestors(at));
+    around.take_while(|&n| !tree.subtree(n).contains(&title)).any(|n| leads_away(tree, n) || tree.name(n) == "aside")
+}
+
+fn leads_away(tree: &Tree, at: usize) -> bool {
+    match tree.name(at) {
         "nav" | "footer" | "figure" | "figcaption" | "dialog" => true,
         "body" | "html" | "main" => false,
-        _ if tree.has_attr(n, "hidden") || matches!(tree.attr(n, "role"), Some("menu" | "dialog" | "navigation")) => {
+        _ if tree.has_attr(at, "hidden")
+            || matches!(tree.attr(at, "role"), Some("menu" | "dialog" | "navigation")) =>
+        {
             true
         }
         _ => ["class", "id"]
             .iter()
-            .filter_map(|k| tree.attr(n, k))
+            .filter_map(|k| tree.attr(at, k))
             .any(|v| v.split_ascii_whitespace().take(12).any(is_other)),
-    })
+    }
 }
 
 fn is_other(name: &str) -> bool {
     let words = words(name);
-    !is_state(&words) && words.iter().any(|w| is_talk(w) || OTHERS.has(w))
+    // The foot of a headline ("headline__footer") is still the article's head.
+    let head =
+        words.first().is_some_and(|w| matches!(w.as_str(), "headline" | "title" | "header" | "heading" | "byline"));
+    !is_state(&words) && words.iter().any(|w| is_talk(w) || OTHERS.has(w) && !(head && w == "footer"))
 }
 
 /// `articleBody-main_text` as article, body, main, text.
@@ -147,6 +162,14 @@ fn words(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_foot_of_a_headline_is_the_articles_and_that_of_a_page_is_not() {
+        for (name, other) in [("headline__footer", false), ("site-footer", true), ("footer", true), ("header", false)]
+        {
+            assert_eq!(is_other(name), other, "{name}");
+        }
+    }
 
     #[test]
     fn names_are_read_word_by_word() {

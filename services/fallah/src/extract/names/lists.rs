@@ -61,11 +61,27 @@ pub(super) static LABELS: Words = Words::new(
 /// Words behind a name that begin something else.
 pub(super) static ENDS: Words = Words::new(
     "for in at from of on pour für para via Published Updated Posted published updated posted Special Contributing Staff \
-     Senior Follow @",
+     Senior Follow @ في بتاريخ يوم",
 );
+
+/// Days of the week as they stand behind a name.
+pub(super) static WEEKDAYS: Words =
+    Words::new("Monday Tuesday Wednesday Thursday Friday Saturday Sunday الأحد الاثنين الإثنين الثلاثاء الأربعاء الاربعاء");
+
+/// Those that are names, too, unless the day of the month follows.
+pub(super) static WEEKDAY_NAMES: Words = Words::new("Mon Tue Tues Wed Thu Thurs Fri Sat Sun الخميس الجمعة السبت");
 
 /// Months as they stand behind a name in a byline.
 pub(super) static MONTHS: Words = Words::new(
     "january jan february feb march mar april apr may june jun july jul august aug september sep sept october oct november \
      nov december dec",
+);
+
+/// Words of a date. A phrase of nothing else is nobody.
+pub(super) static CALENDAR: Words = Words::new(
+    "january jan february feb march mar april apr may june jun july jul august aug september sep sept october oct november \
+     nov december dec monday mon tuesday tue tues wednesday wed thursday thu thurs friday fri saturday sat sunday sun am pm \
+     الأحد الاثنين الإثنين الثلاثاء الأربعاء الاربعاء الخميس الجمعة السبت يناير فبراير مارس أبريل ابريل إبريل مايو يونيو يونيه \
+     يوليو يوليه أغسطس اغسطس سبتمبر أكتوبر اكتوبر نوفمبر ديسمبر كانون الثاني الأول شباط آذار اذار نيسان أيار ايار حزيران تموز آب \
+     أيلول ايلول تشرين جانفي فيفري أفريل ماي جوان جويلية أوت محرم صفر ربيع الآخر جمادى رجب شعبان رمضان شوال صباحا صباحًا مساء مساءً",
 );

@@ -1,6 +1,6 @@
 //! Whether a phrase is a person's name.
 
-use super::lists::{AGENCIES, ENDS, LABELS, MONTHS, NOBODY, POSTS};
+use super::lists::{AGENCIES, CALENDAR, ENDS, LABELS, MONTHS, NOBODY, POSTS, WEEKDAY_NAMES, WEEKDAYS};
 use super::strip_prefixes;
 use crate::extract::site::{Site, fold};
 
@@ -15,8 +15,11 @@ pub(super) fn name(text: &str, site: &Site) -> Option<String> {
             || matches!(c, ':' | '،' | ',' | '-' | '–' | '—' | '"' | '“' | '”' | '*' | '_' | '.' | '‏' | '‎')
     });
     // "Jane Doe for The Paper", "Jane Doe in Cairo", "Jane Doe May 4, 2024"
-    for (n, (at, word)) in words_with_places(text).into_iter().enumerate().skip(1) {
-        let dated = n > 1 && (word.starts_with(|c: char| c.is_numeric()) || is_month(word));
+    let places = words_with_places(text);
+    for (n, &(at, word)) in places.iter().enumerate().skip(1) {
+        let counted = |n: usize| places.get(n).is_some_and(|(_, word)| word.starts_with(char::is_numeric));
+        let weekday = WEEKDAYS.has(word) || WEEKDAY_NAMES.has(word) && (counted(n + 1) || counted(n + 2));
+        let dated = n > 1 && (counted(n) || is_month(word) || weekday);
         if ENDS.has(word) || word.starts_with('@') || dated {
             text = text[..at].trim_end_matches([' ', ',', '-', ':']);
             break;
@@ -42,7 +45,7 @@ pub(super) fn name(text: &str, site: &Site) -> Option<String> {
     if looks_wrong || NOBODY.has(folded.as_str()) || AGENCIES.has(folded.as_str()) || site.is(text) {
         return None;
     }
-    if words.iter().any(|w| is_post(w)) || is_paper(&words) {
+    if words.iter().any(|w| is_post(w)) || is_paper(&words) || words.iter().all(|w| is_of_date(w)) {
         return None;
     }
     // In scripts with capitals, a phrase of small words is prose. Particles are not: "Ludwig van Beethoven".
@@ -85,6 +88,10 @@ fn is_post(word: &str) -> bool {
 fn is_month(word: &str) -> bool {
     let word = word.trim_end_matches(['.', ',']);
     word.starts_with(char::is_uppercase) && MONTHS.has(&word.to_lowercase())
+}
+
+fn is_of_date(word: &str) -> bool {
+    CALENDAR.has(&word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase())
 }
 
 /// What bears an article or ends like a newspaper is one.

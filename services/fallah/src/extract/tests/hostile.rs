@@ -41,6 +41,19 @@ fn nesting_of_any_depth_is_survived() {
 }
 
 #[test]
+fn dates_without_end_are_survived() {
+    for part in [
+        "<time>Updated 1 May 2024</time>",
+        "<div class=date>Updated <span>Published <time>x</time></span></div>",
+        "<div class=date><time>",
+        "آخر تحديث <time class=updated>١ مايو ٢٠٢٤",
+        "<i>01/05/2024</i>",
+    ] {
+        survive(&part.repeat(MANY));
+    }
+}
+
+#[test]
 fn elements_that_never_close_are_survived() {
     for tag in [
         "<p>x",

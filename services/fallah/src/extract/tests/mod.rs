@@ -1,5 +1,7 @@
 //! What is promised about whole pages.
 
+mod arabic;
+mod dates;
 mod hostile;
 mod mutated;
 mod pages;

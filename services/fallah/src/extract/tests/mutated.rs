@@ -55,6 +55,7 @@ proptest! {
         "<p>", "</p>", "<div class=byline>", "</div>", "<table>", "<tr>", "<td>", "</table>", "<a href=/author/x>", "</a>", "<b>", "</i>", "<li>", "</ul>", "<h1>", "</h2>", "<article>",
         "<form>", "<button>", "<time datetime=2024>", "<script type=application/ld+json>", "{\"@type\":\"Article\",", "</script>", "<!--", "-->", "<svg>", "</svg>", "<title>", "</title>",
         "<meta name=author content='x y'>", "text of some words ", "نص عربي ", "<br>", "\"", "&amp", "<", ">", "\0", "<body lang=ar>", "<caption>", "<select>", "<template>", "2024-01-01", "By Jo Do",
+        "<time class=updated>", "</time>", "<span class=date>", "</span>", "Updated ", "Published ", "آخر تحديث: ", "نُشر ", "١ مايو ٢٠٢٤", "14 March 2024 23:30",
     ]), 0..120)) {
         let html = parts.concat();
         let _ = extract(&Page { url: "https://n.test/a", html: &html }, &Rules::default());

@@ -10,9 +10,8 @@ async fn a_page_comes_with_what_the_next_request_needs() {
     )
     .await;
     match page(&server).await {
-        Answer::Body { final_url, hops, content_type, etag, last_modified, body } => {
+        Answer::Body { final_url, content_type, etag, last_modified, body } => {
             assert_eq!(final_url, server.at("/"));
-            assert!(hops.is_empty());
             assert_eq!(content_type.as_deref(), Some("text/html; charset=utf-8"));
             assert_eq!(etag.as_deref(), Some("\"v1\""));
             assert_eq!(last_modified.as_deref(), Some("Wed, 01 May 2024 10:00:00 GMT"));
@@ -162,5 +161,4 @@ async fn answers_about_robots_txt_become_its_policy() {
 fn a_client_that_cannot_be_built_says_why() {
     let error = Fetcher::new(&Settings { user_agent: "a\nb".into(), ..settings() }).expect_err("no header");
     assert!(error.to_string().starts_with("the client for the web cannot be built: "), "{error}");
-    assert!(Fetcher::new(&Settings { proxy: Some("::".into()), ..settings() }).is_err());
 }

@@ -43,11 +43,7 @@ async fn stairs() -> Server {
 async fn redirects_are_followed_up_to_a_bound() {
     let server = stairs().await;
     match followed(&server.at("/5")).await {
-        Answer::Body { final_url, hops, .. } => {
-            assert_eq!(final_url, server.at("/0"));
-            assert_eq!(hops.len(), 5);
-            assert_eq!(hops[0], Hop { from: server.at("/5"), status: 302 });
-        }
+        Answer::Body { final_url, .. } => assert_eq!(final_url, server.at("/0")),
         other => panic!("{other:?}"),
     }
     assert!(matches!(followed(&server.at("/6")).await, Answer::Unusable(Unusable::TooManyRedirects)));

@@ -128,7 +128,7 @@ proptest! {
         // A slow reader brings the same.
         struct Slow<'a>(&'a [u8]);
         impl Read for Slow<'_> {
-            fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+            fn read(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
                 let bytes = room.len().min(self.0.len()).min(1);
                 room[..bytes].copy_from_slice(&self.0[..bytes]);
                 self.0 = &self.0[bytes..];
