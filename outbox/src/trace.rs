@@ -1,9 +1,13 @@
-//! The W3C trace context of the current span, so that one trace runs from the producer to the last consumer.
+//! W3C trace context: written by producers, continued around handlers, so that one trace runs from the producer to the last
+//! consumer.
 
 use std::collections::BTreeMap;
 
 use opentelemetry::trace::TraceContextExt;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+#[cfg(feature = "consumer")]
+pub(crate) use handling::handling;
 
 /// Writes `traceparent` (and `tracestate`, if there is any) unless the producer gave them itself.
 pub(crate) fn write_to(headers: &mut BTreeMap<String, String>) {
@@ -18,5 +22,46 @@ pub(crate) fn write_to(headers: &mut BTreeMap<String, String>) {
     let state = span.trace_state().header();
     if !state.is_empty() {
         headers.insert("tracestate".into(), state);
+    }
+}
+
+#[cfg(feature = "consumer")]
+mod handling {
+    use std::str::FromStr;
+
+    use opentelemetry::Context;
+    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    use crate::Entry;
+
+    /// A span for one attempt of a handler: in the trace of its event's producer. Of several events that are handled together
+    /// the first gives the trace, and the others are linked.
+    pub(crate) fn handling(entries: &[Entry]) -> tracing::Span {
+        let Some(first) = entries.first() else { return tracing::Span::none() };
+        let span = tracing::info_span!("handle", stream = %first.stream, group = %first.group, id = %first.envelope.id,
+                                       entry = %first.number, attempt = first.attempt, events = entries.len());
+        if span.is_disabled() {
+            return span;
+        }
+        let mut producers = entries.iter().filter_map(producer);
+        if let Some(parent) = producers.next() {
+            // Where nobody collects spans there is none to have a parent.
+            let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+        }
+        producers.for_each(|other| span.add_link(other));
+        span
+    }
+
+    /// The span in which an event was written.
+    fn producer(entry: &Entry) -> Option<SpanContext> {
+        let parent = entry.envelope.header("traceparent")?;
+        let state = entry.envelope.header("tracestate").and_then(|state| TraceState::from_str(&state).ok());
+        let mut parts = parent.split('-').skip(1);
+        let trace = TraceId::from_hex(parts.next()?).ok()?;
+        let span = SpanId::from_hex(parts.next()?).ok()?;
+        let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
+        let context = SpanContext::new(trace, span, TraceFlags::new(flags), true, state.unwrap_or_default());
+        context.is_valid().then_some(context)
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use outbox::{EntryId, Envelope};
 use redis::{Cmd, Pipeline, Value, cmd, pipe};
 
-use crate::config::Config;
+use crate::config::Server;
 use crate::fault::{Error, Fault, Outage};
 use crate::lanes::Top;
 use crate::replies::{Appended, as_error, read_top, read_transaction};
@@ -37,8 +37,8 @@ pub(crate) struct Appender {
 }
 
 impl Appender {
-    pub(crate) async fn connect(client: &redis::Client, config: &Config) -> Result<Self, Error> {
-        let mut appender = Self { wires: Wires::connect(client, config).await?, watched: HashMap::new() };
+    pub(crate) async fn connect(client: &redis::Client, server: &Server) -> Result<Self, Error> {
+        let mut appender = Self { wires: Wires::connect(client, server).await?, watched: HashMap::new() };
         appender.check().await?;
         Ok(appender)
     }

@@ -48,16 +48,22 @@ impl Appender {
             .arg("COUNT")
             .arg(count);
         let replies = self.send(stream, &pipeline).await?;
-        let entry = |entry: &Value| {
-            let Value::Array(parts) = entry else { return None };
-            let number = text(parts.first()?)?.parse().ok()?;
-            Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
-        };
-        match (&replies[0], as_error(&replies[0])) {
-            (_, Some(Fault::Outage(outage))) => Err(outage),
-            (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
-            _ => Ok(vec![]),
-        }
+        numbers_and_ids(&replies[0])
+    }
+
+    /// Entries of a generation from one number to another, oldest first: each with its number and the event's id.
+    pub(crate) async fn page(
+        &mut self,
+        stream: &str,
+        from: EntryId,
+        upto: u64,
+        count: usize,
+    ) -> Result<Vec<(EntryId, String)>, Outage> {
+        let mut pipeline = pipe();
+        let highest = EntryId { seq: upto, ..from };
+        let mut page = pipeline.cmd("XRANGE").arg(stream).arg(from.to_string()).arg(highest.to_string());
+        page = page.arg("COUNT").arg(count);
+        numbers_and_ids(&self.send(stream, page).await?[0])
     }
 
     /// The oldest entry of a generation that is still there.
@@ -77,6 +83,28 @@ impl Appender {
         }
     }
 
+    /// Who of a group has an entry in hand, for how many milliseconds without a sign of life, and how often it was handed out.
+    pub(crate) async fn in_hand(
+        &mut self,
+        stream: &str,
+        group: &str,
+        id: EntryId,
+    ) -> Result<Option<(String, i64, i64)>, Outage> {
+        let mut pipeline = pipe();
+        pipeline.cmd("XPENDING").arg(stream).arg(group).arg(id.to_string()).arg(id.to_string()).arg(1);
+        let replies = self.send(stream, &pipeline).await?;
+        let Value::Array(entries) = &replies[0] else { return Ok(None) };
+        Ok(entries.first().and_then(|entry| match entry {
+            Value::Array(parts) => match parts.as_slice() {
+                [_, consumer, Value::Int(idle_ms), Value::Int(deliveries), ..] => {
+                    Some((text(consumer)?.to_owned(), *idle_ms, *deliveries))
+                }
+                _ => None,
+            },
+            _ => None,
+        }))
+    }
+
     /// How many entries each stream has; none where there is no such stream.
     pub(crate) async fn lengths(&mut self, streams: &[String]) -> Result<Vec<Option<i64>>, Outage> {
         let replies = self
@@ -89,5 +117,19 @@ impl Appender {
             _ => None,
         };
         Ok(replies.iter().map(length).collect())
+    }
+}
+
+/// What XRANGE answers, without what the events say.
+fn numbers_and_ids(reply: &Value) -> Result<Vec<(EntryId, String)>, Outage> {
+    let entry = |entry: &Value| {
+        let Value::Array(parts) = entry else { return None };
+        let number = text(parts.first()?)?.parse().ok()?;
+        Some((number, field(parts.get(1)?, "id").and_then(text).unwrap_or_default().to_owned()))
+    };
+    match (reply, as_error(reply)) {
+        (_, Some(Fault::Outage(outage))) => Err(outage),
+        (Value::Array(entries), _) => Ok(entries.iter().filter_map(entry).collect()),
+        _ => Ok(vec![]),
     }
 }

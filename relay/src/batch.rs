@@ -18,9 +18,9 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Whether every lane still flows, and stands where it was read on from. If Redis lost something since, it is read anew.
+    /// Whether every lane may still be sent to, and stands where it was read on from. If Redis lost something since, it is read anew.
     pub(crate) fn fits(&self, lanes: &Lanes) -> bool {
-        self.lanes.iter().all(|(stream, above)| lanes.flows(stream) && lanes.lane(stream).cursor == *above)
+        self.lanes.iter().all(|(stream, above)| lanes.may_send(stream) && lanes.lane(stream).cursor == *above)
     }
 
     /// The streams that have rows here.

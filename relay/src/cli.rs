@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use terminal::{LogFormat, age, print, print_json, table, unusable};
 
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, Server};
+use crate::pausing::Wish;
 use crate::progress::Progress;
+use crate::running::Running;
 use crate::store::dead::{self, DeadLetter, Filter};
-use crate::store::people::{self, RelayStatus};
-use crate::{Relay, retention, store};
+use crate::store::people::{self, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
+use crate::{retention, store, verbs};
 
 /// Headings of flags in `--help`.
 const FILTERS: &str = "Filters";
@@ -26,6 +28,8 @@ const OUTPUT: &str = "Output";
   relay status                                         how much waits, and since when
   relay dead list --stream orders                      what could not be sent, and why
   relay dead replay 0192f7c4-...                       send one of them again
+  relay trace 0192f7c4-...                             where an event is
+  relay doctor                                         what could lose events here, and the remedy
 
 DATABASE_URL and REDIS_URL are read from the environment; every setting has such a variable
 (see `relay run --help`).
@@ -52,8 +56,11 @@ enum Verb {
     #[command(after_help = "Examples:
   relay run
   relay run --redis-url rediss://cache --redis-ca-file /ca.pem
-  RELAY_LOG_FORMAT=json relay run --retention 7d")]
-    Run(Box<Config>),
+  RELAY_LOG_FORMAT=json relay run --retention 7d
+  RELAY_LISTEN=0.0.0.0:7654 RELAY_READ_TOKEN_FILE=/run/read RELAY_WRITE_TOKEN_FILE=/run/write relay run
+
+While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openapi.json lists it all.")]
+    Run(Box<Running>),
 
     /// Make the outbox's tables, or bring them to this version
     #[command(after_help = "Examples:
@@ -81,6 +88,101 @@ enum Verb {
         #[command(flatten)]
         database: Database,
     },
+
+    /// How far each group has come, and what its consumers do
+    #[command(after_help = "Examples:
+  relay groups
+  relay groups --stream orders --json | jq '.groups[].lag'")]
+    Groups {
+        /// Only of this stream
+        #[arg(long, value_name = "NAME", help_heading = FILTERS)]
+        stream: Option<String>,
+
+        /// As JSON
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+
+        #[command(flatten)]
+        database: Database,
+    },
+
+    /// Where an event is: its row, its entry, how far each group has come with it, and its dead letters
+    #[command(after_help = "Examples:
+  relay trace 0192f7c4-...
+  relay trace 0192f7c4-... --json | jq '.rows[0].groups'
+
+Exit codes: 0 found, 1 nobody knows it (or a store is away).")]
+    Trace {
+        /// The event's id
+        event: String,
+
+        /// As JSON
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+
+        #[command(flatten)]
+        database: Database,
+
+        #[command(flatten)]
+        server: Server,
+    },
+
+    /// Send nothing any more, to one stream or at all, until somebody resumes. Everything else goes on
+    #[command(after_help = "Examples:
+  relay pause orders
+  relay pause --all
+
+It stands in Postgres, so it outlives relays and binds all of them. What is written meanwhile waits, and keeps its order.
+When this verb ends, the relay that works has heard it, and nothing more is sent.")]
+    Pause(Whole),
+
+    /// End the pause of one stream, or every pause there is
+    #[command(after_help = "Examples:
+  relay resume orders
+  relay resume --all")]
+    Resume(Whole),
+
+    /// Compare rows with entries: whether every published event that is still in Redis is what its row says, and none is missing
+    #[command(after_help = "Examples:
+  relay verify
+  relay verify --stream orders --json
+
+It only reads, in pages, while relays work. Exit codes: 0 they agree, 1 they do not (or a store is away).")]
+    Verify {
+        /// Only this stream
+        #[arg(long, value_name = "NAME", help_heading = FILTERS)]
+        stream: Option<String>,
+
+        /// As JSON
+        #[arg(long, help_heading = OUTPUT)]
+        json: bool,
+
+        #[command(flatten)]
+        database: Database,
+
+        #[command(flatten)]
+        server: Server,
+    },
+
+    /// Give one group published events again, on a lane that only it reads
+    #[command(after_help = "Examples:
+  relay replay --stream orders --group billing --from 2026-11-21T08:00:00Z --to 2026-11-21T09:00:00Z --dry-run
+  relay replay --stream orders --group billing --from 1200 --to 1300 --rate 100
+
+Bounds are numbers of rows, or times at which rows were written; both belong to the span. As far back as rows are kept
+(RELAY_RETENTION). Each event bears a new id, so that it takes effect once more; its header replay-of says which it was.
+Other groups see nothing of it.")]
+    Replay(crate::replay::Span),
+
+    /// Look for every setting and version by which events can be lost or held up, and say what to do
+    #[command(after_help = "Examples:
+  relay doctor
+  relay doctor --json | jq '.findings[].name'
+
+It takes the flags and variables of `relay run`, and so sees what that would do. It only reads. `relay run` does the same
+when it starts, and writes what it finds to its log.
+Exit codes: 0 nothing was found, 1 something was (or a store is away).")]
+    Doctor(Box<Examined>),
 
     /// Who writes to the outbox and has not ended: later events wait for them, until they are overtaken
     #[command(after_help = "Examples:
@@ -117,6 +219,51 @@ enum Verb {
         #[command(flatten)]
         database: Database,
     },
+
+    /// Print completions for a shell: bash, zsh or fish
+    #[command(after_help = "Examples:
+  relay completions bash > /etc/bash_completion.d/relay
+  relay completions fish > ~/.config/fish/completions/relay.fish")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Print the manual page, or write one for each verb into a folder
+    #[command(after_help = "Examples:
+  relay man | man -l -
+  relay man --folder /usr/local/share/man/man1")]
+    Man {
+        /// Write a page for every verb there
+        #[arg(long, value_name = "FOLDER", help_heading = OUTPUT)]
+        folder: Option<std::path::PathBuf>,
+    },
+}
+
+/// One stream, or everything.
+#[derive(Debug, Args)]
+struct Whole {
+    /// Which stream
+    #[arg(required_unless_present = "all")]
+    stream: Option<String>,
+
+    /// Everything
+    #[arg(long, conflicts_with = "stream", help_heading = FILTERS)]
+    all: bool,
+
+    #[command(flatten)]
+    database: Database,
+}
+
+/// What a doctor looks at.
+#[derive(Debug, Args)]
+struct Examined {
+    /// As JSON
+    #[arg(long, help_heading = OUTPUT)]
+    json: bool,
+
+    #[command(flatten)]
+    config: Config,
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,15 +329,19 @@ struct Which {
     /// Only of this group: what its handler could not make take effect
     #[arg(long, value_name = "NAME", help_heading = FILTERS)]
     group: Option<String>,
+
+    /// Only those that hold this text: in their id, key, payload, or why they failed
+    #[arg(long, value_name = "TEXT", help_heading = FILTERS)]
+    search: Option<String>,
 }
 
 impl Which {
     fn is_everything(&self) -> bool {
-        self.stream.is_none() && self.r#type.is_none() && self.group.is_none()
+        self.stream.is_none() && self.r#type.is_none() && self.group.is_none() && self.search.is_none()
     }
 
     fn filter(self, ids: Vec<String>) -> Filter {
-        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group }
+        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group, search: self.search }
     }
 }
 
@@ -204,7 +355,7 @@ struct Change {
     which: Which,
 
     /// All of them
-    #[arg(long, conflicts_with_all = ["stream", "type", "group"], help_heading = FILTERS)]
+    #[arg(long, conflicts_with_all = ["stream", "type", "group", "search"], help_heading = FILTERS)]
     all: bool,
 
     /// Only say how many it would be
@@ -218,11 +369,11 @@ struct Change {
 /// Runs a verb.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
-        Verb::Run(config) => {
+        Verb::Run(running) => {
             let asked_to_stop = terminal::asked_to_stop();
-            config.check()?;
+            running.check()?;
             terminal::trace(&cli.log, cli.log_format);
-            Relay::run(*config, asked_to_stop).await?;
+            running.run(asked_to_stop).await?;
         }
         Verb::Migrate { database, print: true } => print(&outbox::migration_sql(&database.schema)),
         Verb::Migrate { database, print: false } => {
@@ -238,6 +389,29 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Verb::Status { database, json } => status(&database, json).await?,
         Verb::Blockers { database, json } => blockers(&database, json).await?,
+        Verb::Groups { stream, json, database } => groups(&database, stream.as_deref(), json).await?,
+        Verb::Trace { event, json, database, server } => {
+            server.client()?;
+            verbs::trace(&mut connect(&database).await?, &server, &event, json).await?;
+        }
+        Verb::Pause(whole) => verbs::pause(&mut connect(&whole.database).await?, Wish::Pause, whole.stream).await?,
+        Verb::Resume(whole) => verbs::pause(&mut connect(&whole.database).await?, Wish::Resume, whole.stream).await?,
+        Verb::Verify { stream, json, database, server } => {
+            server.client()?;
+            verbs::verify(&mut connect(&database).await?, &server, stream.as_deref(), json).await?;
+        }
+        Verb::Replay(span) => {
+            span.check()?;
+            verbs::replay(&mut connect(&span.database).await?, &span).await?;
+        }
+        Verb::Doctor(examined) => {
+            examined.config.check()?;
+            verbs::doctor(&examined.config, examined.json).await?;
+        }
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "relay", &mut std::io::stdout());
+        }
+        Verb::Man { folder } => verbs::man(Cli::command(), folder.as_deref())?,
         Verb::Dead(verb) => dead_letters(verb).await?,
         Verb::Prune { retention, .. } if retention.is_zero() => {
             return Err(unusable(
@@ -263,7 +437,19 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
         let all = serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers });
         return Ok(print_json(&all)?);
     }
-    let mut text = format!("{}; {}\n\n", who_works(&relay), how_far(&relay));
+    let mut text = format!("{}; {}\n", who_works(&relay), how_far(&relay));
+    if let Some(at) = &relay.paused_at {
+        text.push_str(&format!(
+            "everything is paused since {at} by {}\n",
+            relay.paused_by.as_deref().unwrap_or("somebody")
+        ));
+    }
+    let paused = streams.iter().filter(|stream| stream.paused_at.is_some() && relay.paused_at.is_none());
+    for StreamStatus { stream, paused_at, paused_by, .. } in paused {
+        let (at, who) = (paused_at.as_deref().unwrap_or_default(), paused_by.as_deref().unwrap_or("somebody"));
+        text.push_str(&format!("{stream} is paused since {at} by {who}\n"));
+    }
+    text.push('\n');
     let mut rows = vec![["stream", "unsent", "oldest", "held", "dead", "sent up to", "last sent"].map(str::to_owned)];
     rows.extend(streams.into_iter().map(|s| {
         let (oldest, sent_at) = (s.oldest_unsent_seconds.map_or("-".into(), age), s.sent_at.unwrap_or("-".into()));
@@ -271,6 +457,26 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
         [s.stream, unsent, oldest, held, dead, sent_seq, sent_at]
     }));
     text.push_str(&table(&rows));
+    text.push_str(&tables_of_groups(groups, consumers));
+    print(&text);
+    Ok(())
+}
+
+async fn groups(database: &Database, stream: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let mut db = connect(database).await?;
+    let (mut groups, mut consumers) = (people::groups(&mut db).await?, people::consumers(&mut db).await?);
+    groups.retain(|group| stream.is_none_or(|stream| group.stream == stream));
+    consumers.retain(|consumer| stream.is_none_or(|stream| consumer.stream == stream));
+    if json {
+        return Ok(print_json(&serde_json::json!({ "groups": groups, "consumers": consumers }))?);
+    }
+    let tables = tables_of_groups(groups, consumers);
+    print(if tables.is_empty() { "no group reads\n" } else { tables.trim_start() });
+    Ok(())
+}
+
+fn tables_of_groups(groups: Vec<GroupStatus>, consumers: Vec<ConsumerStatus>) -> String {
+    let mut text = String::new();
     if !groups.is_empty() {
         let heads = ["stream", "group", "lag", "oldest", "pending", "dead", "consumers", "delivered", "settled"];
         let mut rows = vec![heads.map(str::to_owned)];
@@ -295,8 +501,7 @@ async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
         text.push('\n');
         text.push_str(&table(&rows));
     }
-    print(&text);
-    Ok(())
+    text
 }
 
 fn who_works(relay: &RelayStatus) -> String {
@@ -340,7 +545,7 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
     match verb {
         Dead::List { database, which, limit, json } => {
             let filter = which.filter(vec![]);
-            let letters = dead::list(&mut connect(&database).await?, &filter, i64::from(limit), false).await?;
+            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::from(limit), false).await?;
             if json {
                 print_json(&letters)?;
             } else if letters.is_empty() {
@@ -359,7 +564,7 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
         }
         Dead::Show { database, id } => {
             let filter = Filter { ids: vec![id], ..Filter::default() };
-            let letters = dead::list(&mut connect(&database).await?, &filter, i64::MAX, true).await?;
+            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::MAX, true).await?;
             if letters.is_empty() {
                 return Err(nobody(&filter.ids));
             }
@@ -382,7 +587,7 @@ async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<()> {
     // To name nothing must not mean everything.
     if change.ids.is_empty() && change.which.is_everything() && !change.all {
         return Err(unusable(
-            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group or --all",
+            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group, --search or --all",
         ));
     }
     let filter = change.which.filter(change.ids);
@@ -446,8 +651,6 @@ async fn connect(database: &Database) -> anyhow::Result<sqlx::PgConnection> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -6,14 +6,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use sqlx::PgConnection;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 use terminal::{Secret, Unusable, duration};
 
 use crate::Error;
 
 /// The heading of such flags in `--help`.
 const CONNECTION: &str = "Connection";
+
+/// How long one waits for a free connection of a pool, and how long an idle one is kept.
+const POOL_WAIT_MAX: Duration = Duration::from_secs(2);
+const POOL_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Where the outbox lies.
 #[derive(Debug, Clone, Args)]
@@ -27,14 +31,9 @@ pub struct Database {
     pub schema: String,
 }
 
-/// Everything that `relay run` needs to know.
+/// Where the streams lie.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Pace and limits")]
-pub struct Config {
-    #[allow(missing_docs)]
-    #[command(flatten)]
-    pub database: Database,
-
+pub struct Server {
     /// Redis, as redis://user:password@host:6379/0, or rediss:// for TLS
     #[arg(
         long,
@@ -49,6 +48,24 @@ pub struct Config {
     /// A PEM file with the certificate authority of a rediss:// server (else the public ones)
     #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE", help_heading = CONNECTION)]
     pub redis_ca_file: Option<PathBuf>,
+
+    /// Redis has so long to answer before it counts as away
+    #[arg(long, env = "RELAY_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "DURATION",
+          help_heading = CONNECTION)]
+    pub publish_timeout: Duration,
+}
+
+/// Everything that `relay run` needs to know.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Pace and limits")]
+pub struct Config {
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub database: Database,
+
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub server: Server,
 
     /// Rows that are read and sent at once
     #[arg(long, env = "RELAY_BATCH_ROWS_MAX", default_value = "1000", value_name = "ROWS")]
@@ -102,10 +119,6 @@ pub struct Config {
     #[arg(long, env = "RELAY_REPORT_INTERVAL", default_value = "250ms", value_parser = duration, value_name = "DURATION")]
     pub report_interval: Duration,
 
-    /// Redis has so long to answer before it counts as away
-    #[arg(long, env = "RELAY_PUBLISH_TIMEOUT", default_value = "5s", value_parser = duration, value_name = "DURATION")]
-    pub publish_timeout: Duration,
-
     /// Postgres has so long to let a turn end before it counts as away
     #[arg(long, env = "RELAY_TURN_TIMEOUT", default_value = "1m", value_parser = duration, value_name = "DURATION")]
     pub turn_timeout: Duration,
@@ -120,13 +133,13 @@ impl Config {
     /// What is wrong with the settings taken together, in one sentence.
     pub fn check(&self) -> Result<(), Unusable> {
         self.database.options()?;
-        self.redis()?;
+        self.server.client()?;
         let named = |flag: &str| format!("{flag} (RELAY_{})", flag[2..].replace('-', "_").to_uppercase());
         let positive = [
             ("--retry-delay-min", self.retry_delay_min),
             ("--poll-interval", self.poll_interval),
             ("--sleep-poll-interval", self.sleep_poll_interval),
-            ("--publish-timeout", self.publish_timeout),
+            ("--publish-timeout", self.server.publish_timeout),
             ("--report-interval", self.report_interval),
         ];
         if let Some((flag, _)) = positive.iter().find(|(_, duration)| duration.is_zero()) {
@@ -139,7 +152,12 @@ impl Config {
                 "is longer than",
                 "--retry-delay-max",
             ),
-            (self.turn_timeout > self.publish_timeout, "--turn-timeout", "is not longer than", "--publish-timeout"),
+            (
+                self.turn_timeout > self.server.publish_timeout,
+                "--turn-timeout",
+                "is not longer than",
+                "--publish-timeout",
+            ),
             (
                 self.event_bytes_max <= self.batch_bytes_max,
                 "--event-bytes-max",
@@ -158,9 +176,11 @@ impl Config {
             None => Ok(()),
         }
     }
+}
 
+impl Server {
     /// A client that has not connected yet.
-    pub(crate) fn redis(&self) -> Result<redis::Client, Unusable> {
+    pub(crate) fn client(&self) -> Result<redis::Client, Unusable> {
         let bad = |why: &str| Unusable(format!("--redis-url (REDIS_URL) {why}"));
         let url = self.redis_url.reveal();
         let Some((scheme, _)) = url.split_once("://") else {
@@ -203,18 +223,43 @@ impl Database {
     /// A connection that finds the outbox's tables.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
         let mut db = self.open().await?;
+        self.settle(&mut db, None).await?;
+        Ok(db)
+    }
+
+    /// Connections for those who answer people: few, made when they are needed, and no statement takes longer than this. What
+    /// they commit is durable: who was told that it is done must be able to rely on it.
+    pub(crate) fn pool(&self, connections_max: u32, statement_time_max: Duration) -> Result<PgPool, Unusable> {
+        let options = self.options()?.application_name("relay http");
+        let database = self.clone();
+        Ok(PgPoolOptions::new()
+            .max_connections(connections_max)
+            .acquire_timeout(POOL_WAIT_MAX)
+            .idle_timeout(POOL_IDLE_MAX)
+            .after_connect(move |db, _| {
+                let database = database.clone();
+                Box::pin(async move { database.settle(db, Some(statement_time_max)).await })
+            })
+            .connect_lazy_with(options))
+    }
+
+    async fn settle(&self, db: &mut PgConnection, statement_time_max: Option<Duration>) -> Result<(), sqlx::Error> {
         // The plans we need never change, and statistics gathered while the table was empty must not talk Postgres out
         // of them. A row that somebody keeps locked must not stop every lane.
         sqlx::query(
             "select set_config('search_path', quote_ident($1), false), set_config('enable_seqscan', 'off', false),
                     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),
                     set_config('lock_timeout', '5s', false), set_config('row_security', 'off', false),
-                    set_config('default_transaction_isolation', 'read committed', false)",
+                    set_config('default_transaction_isolation', 'read committed', false),
+                    set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), false),
+                    set_config('synchronous_commit', case when $2 is not null and current_setting('synchronous_commit') = 'off'
+                                                          then 'on' else current_setting('synchronous_commit') end, false)",
         )
         .bind(&self.schema)
-        .execute(&mut db)
+        .bind(statement_time_max.map(|limit| limit.as_millis().to_string()))
+        .execute(db)
         .await?;
-        Ok(db)
+        Ok(())
     }
 }
 

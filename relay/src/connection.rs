@@ -38,7 +38,7 @@ struct Away {
 
 impl Redis {
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { client: config.redis()?, appender: None, away: None, unreachable: None })
+        Ok(Self { client: config.server.client()?, appender: None, away: None, unreachable: None })
     }
 
     /// Connects if need be. `true`: it is a new connection, and nothing that was known of Redis holds.
@@ -49,7 +49,7 @@ impl Redis {
         if self.away.as_ref().is_some_and(|away| now < away.retry_at) {
             return Err(Outage("still away".to_owned()).into());
         }
-        self.appender = Some(Appender::connect(&self.client, config).await?);
+        self.appender = Some(Appender::connect(&self.client, &config.server).await?);
         Ok(true)
     }
 
@@ -72,23 +72,24 @@ impl Redis {
     }
 
     /// Of a relay that rests: whether it could work if it had to. It tells once that Redis is away, and once that it is not any
-    /// more; a Redis that only takes nothing can be reached.
-    pub(crate) async fn look(&mut self, config: &Config, now: Instant) -> Result<(), Error> {
-        match Appender::connect(&self.client, config).await {
+    /// more; a Redis that only takes nothing can be reached. `true`: it can be.
+    pub(crate) async fn look(&mut self, config: &Config, now: Instant) -> Result<bool, Error> {
+        match Appender::connect(&self.client, &config.server).await {
             Ok(_) => {
                 if let Some(since) = self.unreachable.take() {
                     tracing::info!(after = ?rounded(since.elapsed()), "Redis can be reached again");
                 }
+                Ok(true)
             }
             Err(Error::Redis(outage)) => {
                 if self.unreachable.is_none() && self.away.is_none() {
                     tracing::warn!(reason = outage.0, "Redis is away: this relay rests, and could not take over");
                 }
                 self.unreachable.get_or_insert(now);
+                Ok(false)
             }
-            Err(unusable) => return Err(unusable),
+            Err(unusable) => Err(unusable),
         }
-        Ok(())
     }
 
     /// Forgets the connection. Returns when to try again.

@@ -9,6 +9,7 @@ use crate::append::Entry;
 use crate::fault::Error;
 use crate::hold::backoff;
 use crate::lanes::{News, Top};
+use crate::pulse::count;
 use crate::relay::Relay;
 use crate::replies::Transacted;
 use crate::store::{Number, Row};
@@ -86,6 +87,7 @@ impl Relay {
             return Ok(());
         };
         tracing::warn!(stream, from, to, "Redis lost entries; they are sent again");
+        count(&self.pulse.rebuilt_entries, (to - from + 1).unsigned_abs());
         if pruned >= from {
             tracing::error!(
                 stream,
@@ -149,6 +151,7 @@ impl Relay {
             tracing::warn!(stream, seq = row.seq, attempts = attempts + 1, reason, "Redis refuses an event");
             backoff(attempts + 1, min, max)
         };
+        count(&self.pulse.refusals, 1);
         self.lanes.refuse(stream, now + wait);
         Ok(())
     }
@@ -166,6 +169,7 @@ impl Relay {
         self.redis.met().notice(&entry, reason, attempts).await?;
         let buried = store::bury(&mut self.db, number, reason).await?;
         if buried {
+            count(&self.pulse.buried, 1);
             tracing::error!(
                 stream = number.stream,
                 seq = row.seq,

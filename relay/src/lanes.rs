@@ -28,6 +28,8 @@ pub(crate) struct Lane {
     /// Read on above this. It runs ahead of the top where only held rows lie between.
     pub(crate) cursor: Seq,
     pub(crate) state: State,
+    /// A person asked that nothing be sent. Everything else goes on.
+    pub(crate) paused: bool,
     /// How many entries the last probe found.
     pub(crate) length: i64,
     /// Redis and Postgres tell the same story of it: looked at once a connection to Postgres.
@@ -85,6 +87,9 @@ pub(crate) struct Lanes {
 impl Lanes {
     /// Adds a stream that is not known yet, or begins anew with one that somebody gave another generation.
     pub(crate) fn add(&mut self, checkpoint: &Checkpoint) {
+        if let Some(lane) = self.lanes.get_mut(&checkpoint.stream) {
+            lane.paused = checkpoint.paused;
+        }
         let known = self.get(&checkpoint.stream);
         if known.is_some_and(|lane| lane.generation == checkpoint.generation) {
             return;
@@ -96,6 +101,7 @@ impl Lanes {
             top,
             cursor: top,
             state: State::Unknown,
+            paused: checkpoint.paused,
             verified: known.is_some_and(|lane| lane.verified),
             length: 0,
             trimmed: None,
@@ -143,12 +149,17 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| due(lane)).map(|(stream, _)| stream.clone()).collect()
     }
 
-    /// The lanes that flow, with the number to read on above, another one first each time.
+    /// Whether rows of a lane may be sent.
+    pub(crate) fn may_send(&self, stream: &str) -> bool {
+        self.flows(stream) && !self.lane(stream).paused
+    }
+
+    /// The lanes that flow and may be sent to, with the number to read on above, another one first each time.
     pub(crate) fn ready(&mut self) -> Vec<(String, Seq)> {
         let mut ready: Vec<_> = self
             .lanes
             .iter()
-            .filter(|(_, lane)| lane.state == State::Ready)
+            .filter(|(_, lane)| lane.state == State::Ready && !lane.paused)
             .map(|(stream, lane)| (stream.clone(), lane.cursor))
             .collect();
         if !ready.is_empty() {
@@ -259,7 +270,7 @@ mod tests {
 
     fn lanes(sent_seq: Seq) -> Lanes {
         let mut lanes = Lanes::default();
-        lanes.add(&Checkpoint { stream: "s".into(), generation: 7, sent_seq });
+        lanes.add(&Checkpoint { stream: "s".into(), generation: 7, sent_seq, paused: false });
         lanes
     }
 
@@ -298,7 +309,7 @@ mod tests {
     fn every_lane_comes_first_in_turn() {
         let mut lanes = Lanes::default();
         for stream in ["a", "b", "c"] {
-            lanes.add(&Checkpoint { stream: stream.into(), generation: 1, sent_seq: 0 });
+            lanes.add(&Checkpoint { stream: stream.into(), generation: 1, sent_seq: 0, paused: false });
             lanes.told(stream, &at(1, 0), 0);
         }
         let first: std::collections::BTreeSet<_> = (0..3).map(|_| lanes.ready()[0].0.clone()).collect();

@@ -13,19 +13,26 @@
 //! | append | `send`, `append`, `replies` | does Redis take them, exactly after what it has? |
 //! | report | `keep`, `probe`, `groups`, `store` | what should people see, and where are the groups? |
 //!
-//! Around them: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
+//! Beside the loop, on threads of their own: `admin` (HTTP for operators, and for producers without SQL) and `spans` (traces). What
+//! the loop says of itself they find in `pulse`. The verbs: `cli` (flags), `verbs`, `doctor`, `trail` (one event), `compare` (rows
+//! with entries), `replay`, `pausing`.
+//!
+//! Around the moves: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
 //! without polling), `retention` (what was sent long ago), `letters` and
 //! `tallies` (what consumers leave in Redis), `trim` (what every group has settled). When something is not as expected: `heed` (what a look at Redis
 //! brings to light), `fault` (whose fault it is), `rebuild` (Redis lost something), `hold` and `release` (rows that must
 //! wait, and when their numbers may be given up).
 
+mod admin;
 mod append;
 mod ask;
 mod batch;
 mod change;
 mod cli;
+mod compare;
 mod config;
 mod connection;
+mod doctor;
 mod doorbell;
 mod fault;
 mod frontier;
@@ -35,27 +42,37 @@ mod hold;
 mod keep;
 mod lanes;
 mod letters;
+mod metrics;
+mod pausing;
 mod probe;
 mod progress;
+mod pulse;
 mod rebuild;
 mod relay;
 mod release;
+mod replay;
 mod replies;
 mod retention;
 mod run;
+mod running;
 mod schedule;
 mod send;
+mod spans;
 mod store;
 mod tallies;
+mod trail;
 mod trim;
+mod verbs;
 mod verify;
 mod wires;
 
+pub use admin::Surface;
 pub use cli::{Cli, run};
-pub use config::{Config, Database};
+pub use config::{Config, Database, Server};
 pub use fault::Error;
 pub use frontier::{Frontier, Mark, Overtaking};
 pub use relay::{Relay, Tick};
+pub use running::Running;
 
 /// The number of a row, and of its entry.
 pub type Seq = i64;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox::EntryId;
@@ -14,6 +15,7 @@ use crate::fault::Error;
 use crate::frontier::{Frontier, Mark};
 use crate::lanes::Lanes;
 use crate::letters::Tray;
+use crate::pulse::{Phase, Pulse, count};
 use crate::schedule::{Budget, Schedule, is_time};
 use crate::{Seq, store};
 
@@ -67,6 +69,9 @@ pub struct Relay {
     pub(crate) schedule: Schedule,
     /// Groups whose dead letters Redis does not let us read.
     pub(crate) unread: BTreeSet<Tray>,
+    /// Up to which change of pauses this relay acts.
+    changes_heard: i64,
+    pub(crate) pulse: Arc<Pulse>,
     /// What consumers were told: by stream and group, up to where it is settled for good.
     pub(crate) told_settled: HashMap<(String, String), EntryId>,
 }
@@ -78,10 +83,10 @@ pub(crate) fn new_holder() -> String {
 impl Relay {
     /// Connects to Postgres and checks that everything there is as it must be. Redis may be away.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        Self::connect_as(new_holder(), config).await
+        Self::connect_as(new_holder(), config, Arc::default()).await
     }
 
-    pub(crate) async fn connect_as(holder: String, config: Config) -> Result<Self, Error> {
+    pub(crate) async fn connect_as(holder: String, config: Config, pulse: Arc<Pulse>) -> Result<Self, Error> {
         config.check()?;
         let redis = Redis::new(&config)?;
         let mut db = config.database.connect().await?;
@@ -107,6 +112,8 @@ impl Relay {
             schedule: Schedule::default(),
             unread: BTreeSet::new(),
             told_settled: HashMap::new(),
+            changes_heard: 0,
+            pulse,
             db,
             reports,
             config,
@@ -115,11 +122,23 @@ impl Relay {
 
     /// One turn. `Err` is Postgres's; after it, connect anew.
     pub async fn tick(&mut self) -> Result<Tick, Error> {
+        count(&self.pulse.turns, 1);
+        let tick = self.turn_once().await?;
+        self.pulse.beat(match tick {
+            Tick::Sent(_) | Tick::Idle => Phase::Working,
+            Tick::Paused(_) => Phase::Waiting,
+            Tick::Resting(_) => Phase::Resting,
+        });
+        Ok(tick)
+    }
+
+    async fn turn_once(&mut self) -> Result<Tick, Error> {
         let now = Instant::now();
         if let Some(rest) = self.rests(now).await? {
             self.forget_redis();
             if is_time(&mut self.schedule.look, now, LOOK_EVERY_WHILE_RESTING) {
-                self.redis.look(&self.config, now).await?;
+                let there = self.redis.look(&self.config, now).await?;
+                self.pulse.redis_is_there(there);
             }
             return Ok(Tick::Resting(rest));
         }
@@ -127,6 +146,10 @@ impl Relay {
         match self.move_on(now).await {
             Err(Error::Redis(outage)) => {
                 self.forget_redis();
+                if self.pulse.redis_up() {
+                    count(&self.pulse.redis_outages, 1);
+                }
+                self.pulse.redis_is_there(false);
                 let pause = self.redis.lose(&outage, self.config.lease, now);
                 if self.redis.memory_is_short() {
                     // A batch needs memory on its way in, too.
@@ -155,6 +178,7 @@ impl Relay {
         let sent = self.append(batch, now).await?;
         self.keep(now).await?;
         self.redis.works();
+        self.pulse.redis_is_there(true);
         Ok(if sent > 0 { Tick::Sent(sent) } else { Tick::Idle })
     }
 
@@ -194,6 +218,7 @@ impl Relay {
             tracing::debug!(?overtaking, "going past transactions that stay open; see `relay blockers`");
             store::overtake(&mut self.db, &overtaking).await?;
             self.frontier.overtake(&overtaking);
+            count(&self.pulse.overtakings, 1);
             self.overtaking.done(now);
             self.schedule.overtaken_at(now);
         }
@@ -216,8 +241,14 @@ impl Relay {
             return Ok(());
         }
         self.discovered = Some(self.frontier.at());
-        for checkpoint in store::checkpoints(&mut self.db).await? {
+        let (checkpoints, changes) = store::checkpoints(&mut self.db).await?;
+        for checkpoint in checkpoints {
             self.lanes.add(&checkpoint);
+        }
+        if changes > self.changes_heard {
+            // Nothing is on its way now, so whoever waits for this knows that nothing more will be sent.
+            store::pause::heard(&mut self.reports, changes).await?;
+            self.changes_heard = changes;
         }
         self.discovering.done(now);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::doorbell::{Doorbell, RENEW_AFTER};
 use crate::fault::Error;
 use crate::hold::backoff;
 use crate::keep::DUE_EVERY;
+use crate::pulse::{Phase, Pulse, count};
 use crate::relay::{Relay, Tick, new_holder};
 use crate::{retention, store};
 
@@ -31,6 +33,15 @@ impl Relay {
     /// Relays until `shutdown` resolves, then finishes the batch in hand. Outages of either store are waited out; only
     /// what no waiting will mend is an error.
     pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        Self::run_with(config, Arc::default(), shutdown).await
+    }
+
+    /// The same, for somebody who watches.
+    pub(crate) async fn run_with(
+        config: Config,
+        pulse: Arc<Pulse>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
         config.check()?;
         let shutdown = pin!(shutdown);
         let once_connected = Notify::new();
@@ -39,7 +50,7 @@ impl Relay {
             retention::keep_pruning(&config).await;
         };
         tokio::select! {
-            result = run_engine(&config, &once_connected, shutdown) => result,
+            result = run_engine(&config, &pulse, &once_connected, shutdown) => result,
             () = prune => Ok(()),
         }
     }
@@ -70,11 +81,16 @@ impl Relay {
                     match pause {
                         Pause::None => {}
                         Pause::For(time) => tokio::time::sleep(time).await,
-                        Pause::Asleep(at_most) => doorbell.wait(at_most).await,
+                        Pause::Asleep(at_most) => {
+                            doorbell.wait(at_most).await;
+                            // Whoever rang may have ended a pause.
+                            self.discovered = None;
+                        }
                     }
                 } => {}
             }
         }
+        self.pulse.beat(Phase::Stopping);
         // Whatever fails now was only for people and for the next relay's comfort.
         if let Err(error) = within(DRAIN_MAX, self.finish(&mut doorbell)).await {
             tracing::warn!(%error, "the last report could not be written");
@@ -123,6 +139,7 @@ impl Relay {
 /// Connects, works, and connects anew, until asked to stop.
 async fn run_engine(
     config: &Config,
+    pulse: &Arc<Pulse>,
     once_connected: &Notify,
     mut shutdown: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<(), Error> {
@@ -130,7 +147,9 @@ async fn run_engine(
     let holder = new_holder();
     let mut failures = 0;
     loop {
-        let connecting = within(config.turn_timeout, Relay::connect_as(holder.clone(), config.clone()));
+        pulse.beat(Phase::Connecting);
+        let connecting =
+            within(config.turn_timeout, Relay::connect_as(holder.clone(), config.clone(), Arc::clone(pulse)));
         let connected = tokio::select! {
             connected = connecting => connected,
             () = shutdown.as_mut() => return Ok(()),
@@ -147,6 +166,10 @@ async fn run_engine(
         };
         if matches!(error, Error::Unusable(_)) {
             return Err(error);
+        }
+        pulse.beat(Phase::Connecting);
+        if failures == 0 || worked {
+            count(&pulse.postgres_outages, 1);
         }
         failures = if worked { 1 } else { failures + 1 };
         let pause = backoff(failures, RECONNECT_MIN, RECONNECT_MAX);

@@ -1,12 +1,14 @@
 //! Sending a batch: append it, read the next one meanwhile, and sort out what Redis did not take.
 
 use std::num::NonZeroU16;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::batch::Batch;
 use crate::fault::Error;
+use crate::pulse::{Counts, count};
 use crate::relay::Relay;
 use crate::replies::{Appended, Landed};
+use crate::spans::Span;
 use crate::store::{Number, Row};
 use crate::{Seq, store};
 
@@ -31,6 +33,7 @@ impl Relay {
             // The watch was broken, but nobody appended: consumers delete entries, or somebody trims. They may go on doing
             // so as fast as we can try; a script is not disturbed.
             let entries = batch.entries(&self.lanes);
+            count(&self.pulse.disturbed_batches, 1);
             appended = self.redis.met().append_by_script(&entries).await?;
             undisturbed = self.take_in(&batch, &appended, &streams, now).await?;
             ahead = None;
@@ -129,13 +132,24 @@ impl Relay {
     /// Moves each lane to its newest entry of a batch.
     fn count_sent(&mut self, batch: &Batch, landed: impl Fn(usize) -> bool) {
         let mut moved: Vec<(u64, Seq)> = vec![(0, 0); batch.lanes.len()];
+        let (now, mut latency) = (SystemTime::now(), Counts::default());
         for (_, row) in batch.rows.iter().enumerate().filter(|(at, _)| landed(*at)) {
             let (entries, top) = &mut moved[row.lane];
             *entries += 1;
             *top = row.seq;
+            latency.observe(now.duration_since(row.envelope.time).unwrap_or_default());
         }
+        self.pulse.latency.add(&latency);
+        let span = |(at, row): (usize, &Row)| {
+            let stream = &batch.lanes[row.lane].0;
+            let entry = || format!("{}-{}", self.lanes.lane(stream).generation, row.seq);
+            landed(at).then(|| Span::of(&row.envelope, stream, entry, now)).flatten()
+        };
+        self.pulse.spans(batch.rows.iter().enumerate().filter_map(span));
+        count(&self.pulse.batches, 1);
         for ((stream, _), (entries, top)) in batch.lanes.iter().zip(&moved).filter(|(_, (entries, _))| *entries > 0) {
             self.lanes.sent(stream, *top, *entries);
+            self.pulse.sent(stream, *entries);
         }
     }
 

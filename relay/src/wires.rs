@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Client, ConnectionAddr, Pipeline, Value, cmd};
 
-use crate::config::Config;
+use crate::config::Server;
 use crate::fault::Outage;
 
 /// Slots of a cluster.
@@ -38,10 +38,10 @@ pub(crate) enum To<'a> {
 }
 
 impl Wires {
-    pub(crate) async fn connect(client: &Client, config: &Config) -> Result<Self, Outage> {
+    pub(crate) async fn connect(client: &Client, server: &Server) -> Result<Self, Outage> {
         let settings = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.publish_timeout))
-            .set_response_timeout(Some(config.publish_timeout));
+            .set_connection_timeout(Some(server.publish_timeout))
+            .set_response_timeout(Some(server.publish_timeout));
         let first = reach(client, &settings).await?;
         Ok(Self { settings, client: client.clone(), first, cluster: None })
     }

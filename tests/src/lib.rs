@@ -8,6 +8,7 @@
 //! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
 //! - [`Cellar`]: an archive, its stores, and what is told to it
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
+//! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
 
@@ -25,6 +26,7 @@ mod servers;
 mod site;
 mod stage;
 mod steps;
+mod surface;
 
 pub use archiving::{Cellar, Store, Story, story};
 pub use chance::Chance;
@@ -43,3 +45,4 @@ pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
+pub use surface::{Answer, Surface, ask_once};

@@ -65,6 +65,8 @@ impl Stage {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("relay"));
         command.args(arguments).env("DATABASE_URL", &self.database_url).env("REDIS_URL", self.redis.url());
+        // Relays of many tests run side by side on this machine.
+        command.env("RELAY_LISTEN", "off");
         command
     }
 
@@ -121,6 +123,17 @@ impl Stage {
             self.length(stream).await == count
         })
         .await;
+    }
+
+    /// Waits until a relay that runs by itself has brought a stream to so many entries.
+    pub async fn until_arrived_by_itself(&self, stream: &str, count: usize) {
+        eventually(&format!("{count} entries in {stream}"), async || self.length(stream).await == count).await;
+    }
+
+    /// Waits until a relay that runs by itself has brought a stream to more than so many entries.
+    pub async fn until_more_than(&self, stream: &str, count: usize) {
+        eventually(&format!("more than {count} entries in {stream}"), async || self.length(stream).await > count)
+            .await;
     }
 
     /// Whether every row but the dead letters has arrived, and no number is undecided.

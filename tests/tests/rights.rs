@@ -1,10 +1,14 @@
 //! The rights in Redis that the documentation lists are enough, and are what is really needed: users with these and no others.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use outbox::{Consumer, Entry, Failure, RetryPolicy};
 use outbox_tests::{Child, Doing, Stage, eventually, until_settled};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// Every right in the row of that name: words in backticks that begin with a plus.
 fn documented(who: &str) -> Vec<String> {
@@ -25,10 +29,67 @@ async fn user(stage: &Stage, name: &str, rights: &[String]) -> String {
     stage.redis.url().replace("redis://", &format!("redis://{name}:secret@"))
 }
 
+/// Everything that a Redis is told, by whom.
+struct Monitor {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// From where the user came, as far as we have looked.
+    places: Mutex<BTreeSet<String>>,
+}
+
+impl Monitor {
+    async fn begin(stage: &Stage) -> Self {
+        let mut stream =
+            BufReader::new(TcpStream::connect(("127.0.0.1", stage.redis.port())).await.expect("Redis is there"));
+        stream.get_mut().write_all(b"MONITOR\r\n").await.expect("sent");
+        let mut line = String::new();
+        stream.read_line(&mut line).await.expect("an answer");
+        assert_eq!(line.trim(), "+OK");
+        let lines = Arc::new(Mutex::new(vec![]));
+        let kept = Arc::clone(&lines);
+        tokio::spawn(async move {
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+                kept.lock().expect("nobody panics here").push(std::mem::take(&mut line));
+            }
+        });
+        Self { lines, places: Mutex::new(BTreeSet::from(["lua".to_owned()])) }
+    }
+
+    /// The rights of a user that nothing it did has needed. Scripts are somebody's, so what they say counts for all.
+    async fn unused(&self, stage: &Stage, user: &str, rights: &[String]) -> Vec<String> {
+        let redis::Value::BulkString(clients) = stage.redis.command(&["CLIENT", "LIST"]).await else {
+            panic!("no list")
+        };
+        let clients = String::from_utf8(clients).expect("text");
+        let ours = clients.lines().filter(|client| client.split(' ').any(|word| word == format!("user={user}")));
+        let mut places = self.places.lock().expect("nobody panics here");
+        places.extend(
+            ours.filter_map(|client| {
+                client.split(' ').find_map(|word| word.strip_prefix("addr=")).map(str::to_owned)
+            }),
+        );
+        let said = self.lines.lock().expect("nobody panics here");
+        let by_us = |line: &&String| {
+            line.split(['[', ']'])
+                .nth(1)
+                .and_then(|place| place.split(' ').nth(1))
+                .is_some_and(|at| places.contains(at))
+        };
+        let used: BTreeSet<String> =
+            said.iter().filter(by_us).filter_map(|line| Some(line.split('"').nth(1)?.to_lowercase())).collect();
+        // What a connection needs depends on the client, and partitions and clusters are elsewhere.
+        let elsewhere = ["hello", "client", "select", "ping", "cluster"];
+        let needed = |right: &&String| used.contains(&right[1..]) || elsewhere.contains(&&right[1..]);
+        rights.iter().filter(|right| !needed(right)).cloned().collect()
+    }
+}
+
 #[tokio::test]
 async fn a_relay_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
     let stage = Stage::set().await;
-    let url = user(&stage, "relay", &documented("the relay in Redis")).await;
+    let rights = documented("the relay in Redis");
+    let url = user(&stage, "relay", &rights).await;
+    let monitor = Monitor::begin(&stage).await;
     let mut command = stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000"]);
     command.env("REDIS_URL", url);
     let relay = Child::spawn(command);
@@ -59,6 +120,14 @@ async fn a_relay_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
     stage.enqueue("s", "b").await;
     arrived(1).await;
     assert!(!relay.log().contains("NOPERM"), "{}", relay.log());
+    // An entry that stays in hand; and a Postgres that comes back, of which nobody knows whether it is the same.
+    stage.redis.command(&["XREADGROUP", "GROUP", "g", "me", "COUNT", "10", "STREAMS", "s", ">"]).await;
+    monitor.unused(&stage, "relay", &rights).await;
+    stage.sql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'relay'").await;
+    eventually("each right to be needed for something", async || {
+        monitor.unused(&stage, "relay", &rights).await.is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ impl<H: Handler> Work for Each<H> {
     fn handle<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a> {
         Box::pin(async move {
             for entry in entries {
-                self.0.handle(entry).await?;
+                traced(std::slice::from_ref(entry), self.0.handle(entry)).await?;
             }
             Ok(())
         })
@@ -39,12 +39,24 @@ pub(crate) struct Together<H>(pub(crate) H);
 
 impl<H: BatchHandler> Work for Together<H> {
     fn handle<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a> {
-        Box::pin(self.0.handle(entries))
+        Box::pin(traced(entries, self.0.handle(entries)))
     }
 
     fn settled<'a>(&'a self, upto: &'a Settled) -> Answer<'a> {
         Box::pin(self.0.settled(upto))
     }
+}
+
+/// With the feature `trace`, a handler's attempt is a span in its producer's trace.
+#[cfg(feature = "trace")]
+fn traced<F: Future>(entries: &[Entry], attempt: F) -> tracing::instrument::Instrumented<F> {
+    use tracing::Instrument;
+    attempt.instrument(crate::trace::handling(entries))
+}
+
+#[cfg(not(feature = "trace"))]
+fn traced<F: Future>(_: &[Entry], attempt: F) -> F {
+    attempt
 }
 
 /// What came of an attempt.

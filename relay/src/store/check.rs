@@ -83,6 +83,15 @@ async fn version(db: &mut PgConnection) -> Result<(), Error> {
             "the outbox schema has version {found}, this relay needs {known}: run `relay migrate`"
         ));
     }
+    let unlogged: bool =
+        sqlx::query_scalar("select relpersistence <> 'p' from pg_class where oid = 'outbox'::regclass")
+            .fetch_one(&mut *db)
+            .await?;
+    if unlogged {
+        return unusable(
+            "the table outbox is unlogged, so a crash empties it: alter table outbox set logged".to_owned(),
+        );
+    }
     if cache != 1 {
         return unusable(format!(
             "the sequence outbox_seq_seq hands out {cache} numbers in advance, so they do not rise in the order they are \

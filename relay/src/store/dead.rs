@@ -4,12 +4,17 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, Postgres};
 
+use utoipa::ToSchema;
+
 use super::Result;
+use super::people::utc;
 
 /// An event that was replayed so often and came back each time is replayed only by its id.
 pub(crate) const REPLAYS_MAX: i32 = 3;
 /// So many rounds of a letter that was replayed in vain are shown.
 const ROUNDS_MAX: i64 = 10;
+/// Letters of the relay bear no number of their own, and come before those of groups that were buried at the same time.
+const NO_NUMBER: i64 = i64::MAX;
 /// So many letters of groups are replayed in one transaction.
 const PORTION: i64 = 1_000;
 
@@ -20,11 +25,39 @@ pub(crate) struct Filter {
     pub(crate) stream: Option<String>,
     pub(crate) r#type: Option<String>,
     pub(crate) group: Option<String>,
+    /// Only those that hold this text, in whichever case: in their id, key, payload, or why they failed.
+    pub(crate) search: Option<String>,
+}
+
+/// Where a page of the list ends, and the next one begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    dead_us: i64,
+    no: i64,
+    entry: String,
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<Self, ()> {
+        let mut parts = text.splitn(3, '.');
+        let mut number = || parts.next()?.parse().ok();
+        let (dead_us, no) = (number().ok_or(())?, number().ok_or(())?);
+        // What no letter bears would be refused by Postgres.
+        let entry = parts.next().filter(|entry| !entry.contains('\0')).ok_or(())?.to_owned();
+        // Beyond a century around our time no letter was buried, and Postgres cannot add so much.
+        let sane = (0..=10_000_000_000_000_000).contains(&dead_us);
+        if sane { Ok(Self { dead_us, no, entry }) } else { Err(()) }
+    }
 }
 
 /// A dead letter.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct DeadLetter {
+    /// Where the list goes on behind it.
+    #[serde(skip)]
+    pub(crate) cursor: String,
     pub(crate) id: String,
     pub(crate) stream: String,
     /// The group whose handler it could not pass; none: it could not be sent.
@@ -45,19 +78,24 @@ pub(crate) struct DeadLetter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lane: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) payload: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) headers: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) failures: Option<String>,
     /// The rounds before, the last one first, as far as they are remembered.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) earlier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) consumer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) handler: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) fields: Option<String>,
 }
 
@@ -94,22 +132,29 @@ const LETTERS: &str = "(
      where replayed_at is null and dropped_at is null
     ) letter";
 
-/// Which of them are meant, by the parameters of `bound`. `id` and `group` say where the letter keeps these.
-fn meant(id: &str, group: &str) -> String {
+/// Which of them are meant, by the parameters of `bound`. `id`, `group` and `reason` say where the letter keeps these.
+fn meant(id: &str, group: &str, reason: &str) -> String {
     format!(
         "($1 = '{{}}' or {id} = any($1)) and ($2::text is null or stream = $2)
-         and ($3::text is null or type = $3) and ($4::text is null or {group} = $4)"
+         and ($3::text is null or type = $3) and ($4::text is null or {group} = $4)
+         and ($5::text is null or position(lower($5) in
+                  lower(concat_ws(chr(10), {id}, key, {reason}, payload::text))) > 0)"
     )
+}
+
+/// In both kinds together.
+fn meant_of_all() -> String {
+    meant("id", "group_name", "last_error")
 }
 
 /// Of those that could not be sent.
 fn meant_unsent() -> String {
-    meant("id", "null::text")
+    meant("id", "null::text", "last_error")
 }
 
 /// Of those that groups have left, and nobody has replayed or dropped yet.
 fn meant_of_groups() -> String {
-    let meant = meant("coalesce(id, 'letter-' || no)", "group_name");
+    let meant = meant("coalesce(id, 'letter-' || no)", "group_name", "reason");
     format!("replayed_at is null and dropped_at is null and {meant}")
 }
 
@@ -121,6 +166,7 @@ fn bound<'q>(statement: String, filter: &'q Filter) -> Query<'q> {
         .bind(&filter.stream)
         .bind(&filter.r#type)
         .bind(&filter.group)
+        .bind(&filter.search)
 }
 
 async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
@@ -128,25 +174,23 @@ async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
     query.fetch_one(db).await?.try_get(0)
 }
 
-fn utc(time: &str) -> String {
-    format!("to_char({time} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
-}
-
-/// The newest dead letters first. `whole`: with their payloads and all that is known of them.
+/// The newest dead letters first, or those behind a cursor. `whole`: with their payloads and all that is known of them.
 pub(crate) async fn list(
     db: &mut PgConnection,
     filter: &Filter,
+    behind: Option<&Cursor>,
     rows_max: i64,
     whole: bool,
 ) -> Result<Vec<DeadLetter>> {
     let statement = format!(
-        "select id, stream, group_name, entry, type, key, ver, attempts, last_error, replays,
+        "select (extract(epoch from dead_at) * 1000000)::bigint || '.' || coalesce(no, {NO_NUMBER}) || '.' || entry as cursor,
+                id, stream, group_name, entry, type, key, ver, attempts, last_error, replays,
                 {} as created_at, {} as dead_at,
-                case when $6 then lane end as lane, case when $6 then payload end as payload,
-                case when $6 then headers end as headers, case when $6 then failures end as failures,
-                case when $6 then consumer end as consumer, case when $6 then handler end as handler,
-                case when $6 then fields end as fields,
-                case when $6 then (
+                case when $7 then lane end as lane, case when $7 then payload end as payload,
+                case when $7 then headers end as headers, case when $7 then failures end as failures,
+                case when $7 then consumer end as consumer, case when $7 then handler end as handler,
+                case when $7 then fields end as fields,
+                case when $7 then (
                     select json_agg(json_build_object('replays', replays, 'entry', entry, 'attempts', attempts, 'reason', reason,
                                                       'failures', failures, 'replayed_at', {}))
                       from (select * from outbox_dead_letter e
@@ -154,14 +198,23 @@ pub(crate) async fn list(
                                and e.no < letter.no and e.replayed_at is not null
                              order by e.no desc limit {ROUNDS_MAX}) round)::text end as earlier
            from {LETTERS} where {}
-          order by letter.dead_at desc, no desc, letter.entry desc
-          limit $5",
+            and ($8::bigint is null or (letter.dead_at, coalesce(no, {NO_NUMBER}), letter.entry)
+                                     < (timestamptz 'epoch' + $8 * interval '1 microsecond', $9, $10))
+          order by letter.dead_at desc, coalesce(no, {NO_NUMBER}) desc, letter.entry desc
+          limit $6",
         utc("created_at"),
         utc("dead_at"),
         utc("replayed_at"),
-        meant("id", "group_name")
+        meant_of_all()
     );
-    let rows = bound(statement, filter).bind(rows_max).bind(whole).fetch_all(db).await?;
+    let rows = bound(statement, filter)
+        .bind(rows_max)
+        .bind(whole)
+        .bind(behind.map(|cursor| cursor.dead_us))
+        .bind(behind.map(|cursor| cursor.no))
+        .bind(behind.map(|cursor| cursor.entry.as_str()))
+        .fetch_all(db)
+        .await?;
     rows.iter().map(DeadLetter::from_row).collect()
 }
 
@@ -173,7 +226,7 @@ pub(crate) async fn replayable(db: &mut PgConnection, filter: &Filter) -> Result
 }
 
 pub(crate) async fn count(db: &mut PgConnection, filter: &Filter) -> Result<i64> {
-    let statement = format!("select count(*) from {LETTERS} where {}", meant("id", "group_name"));
+    let statement = format!("select count(*) from {LETTERS} where {}", meant_of_all());
     number(db, bound(statement, filter)).await
 }
 

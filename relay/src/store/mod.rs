@@ -2,11 +2,16 @@
 //! what is written down, what is deleted, and what people ask.
 
 mod check;
+pub(crate) mod compare;
 pub(crate) mod dead;
+pub(crate) mod doctor;
 mod letters;
+pub(crate) mod pause;
 pub(crate) mod people;
+pub(crate) mod replay;
 mod reports;
 mod retention;
+pub(crate) mod trail;
 mod waiting;
 
 pub(crate) use check::{check, tables};
@@ -42,6 +47,8 @@ pub(crate) struct Checkpoint {
     pub(crate) stream: String,
     pub(crate) generation: u64,
     pub(crate) sent_seq: Seq,
+    /// Nothing is to be sent to it.
+    pub(crate) paused: bool,
 }
 
 /// A row that is to be sent.
@@ -76,8 +83,9 @@ pub(crate) async fn frontier(db: &mut PgConnection) -> Result<Seq> {
     sqlx::query_scalar("select frontier from outbox_relay").fetch_one(db).await
 }
 
-/// Every stream that has rows or was ever sent to. One that is new is written down first: before anything is sent to it.
-pub(crate) async fn checkpoints(db: &mut PgConnection) -> Result<Vec<Checkpoint>> {
+/// Every stream that has rows or was ever sent to, and up to which change pauses are told. One that is new is written down
+/// first: before anything is sent to it.
+pub(crate) async fn checkpoints(db: &mut PgConnection) -> Result<(Vec<Checkpoint>, i64)> {
     sqlx::query(
         "insert into outbox_stream (stream)
          select stream from outbox_stream_names n where not exists (select from outbox_stream s where s.stream = n.stream)
@@ -85,12 +93,20 @@ pub(crate) async fn checkpoints(db: &mut PgConnection) -> Result<Vec<Checkpoint>
     )
     .execute(&mut *db)
     .await?;
-    let rows: Vec<(String, i64, i64)> =
-        sqlx::query_as("select stream, generation, sent_seq from outbox_stream").fetch_all(db).await?;
-    Ok(rows
-        .into_iter()
-        .map(|(stream, generation, sent_seq)| Checkpoint { stream, generation: generation.unsigned_abs(), sent_seq })
-        .collect())
+    /// The number of the newest change, and a stream, if there is any.
+    type Known = (i64, Option<String>, Option<i64>, Option<i64>, bool);
+    let rows: Vec<Known> = sqlx::query_as(
+        "select r.changes, s.stream, s.generation, s.sent_seq, coalesce(s.paused_at, r.paused_at) is not null
+           from outbox_relay r left join outbox_stream s on true",
+    )
+    .fetch_all(db)
+    .await?;
+    let changes = rows.first().map_or(0, |(changes, ..)| *changes);
+    let checkpoint =
+        |(_, stream, generation, sent_seq, paused): (_, Option<String>, Option<i64>, Option<i64>, bool)| {
+            Some(Checkpoint { stream: stream?, generation: generation?.unsigned_abs(), sent_seq: sent_seq?, paused })
+        };
+    Ok((rows.into_iter().filter_map(checkpoint).collect(), changes))
 }
 
 /// The next rows of every lane, oldest first, up to the frontier. `true`: there may be more.

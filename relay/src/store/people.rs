@@ -1,40 +1,56 @@
 //! What people ask: how does it stand, and who is in the way?
 
 use serde::Serialize;
-use sqlx::{FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use utoipa::ToSchema;
 
 type Result<T> = std::result::Result<T, sqlx::Error>;
 
+/// So many rows are counted; of more it is told how many there are by how densely their numbers are taken.
+const COUNTED_MAX: i64 = 100_000;
+/// The rate of a stream is that of its receipts of so many seconds.
+const RATE_SECONDS: i64 = 10;
+
 /// One stream, as `relay status` shows it.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct StreamStatus {
     pub(crate) stream: String,
+    /// Committed, and not sent yet. Over 100,000 it is an estimate.
     pub(crate) unsent: i64,
     pub(crate) oldest_unsent_seconds: Option<f64>,
+    /// Scheduled for later, or waiting after a refusal.
     pub(crate) held: i64,
+    /// That could not be sent.
     pub(crate) dead: i64,
     pub(crate) sent_seq: i64,
     pub(crate) sent_at: Option<String>,
+    /// Over the last ten seconds, whichever relay sent them.
+    pub(crate) sent_per_second: f64,
+    /// Since when somebody has asked that nothing be sent here, or anywhere.
+    pub(crate) paused_at: Option<String>,
+    pub(crate) paused_by: Option<String>,
 }
 
 /// One group of a stream.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct GroupStatus {
     pub(crate) stream: String,
     pub(crate) name: String,
     pub(crate) delivered_seq: i64,
     pub(crate) settled_seq: i64,
+    /// In the hands of its consumers.
     pub(crate) pending: i64,
+    /// That its handler could not make take effect.
     pub(crate) dead: i64,
     /// That were heard of within a minute.
     pub(crate) consumers: i64,
-    /// Events that it has not settled, counted from the rows.
+    /// Events that it has not settled, counted from the rows. Over 100,000 it is an estimate.
     pub(crate) lag: i64,
     pub(crate) oldest_seconds: Option<f64>,
 }
 
 /// What one consumer has done since it started.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct ConsumerStatus {
     pub(crate) stream: String,
     pub(crate) group_name: String,
@@ -50,7 +66,7 @@ pub(crate) struct ConsumerStatus {
 }
 
 /// The relay itself.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct RelayStatus {
     /// Who holds the lease, if anyone does.
     pub(crate) holder: Option<String>,
@@ -59,11 +75,15 @@ pub(crate) struct RelayStatus {
     pub(crate) frontier: i64,
     /// The newest number that was given out.
     pub(crate) last: i64,
+    /// Numbers of open transactions that were gone past and are not decided yet.
     pub(crate) overtaken: i64,
+    /// Since when somebody has asked that nothing be sent anywhere.
+    pub(crate) paused_at: Option<String>,
+    pub(crate) paused_by: Option<String>,
 }
 
 /// A transaction that writes to the outbox and has not ended.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Clone, Serialize, FromRow, ToSchema)]
 pub(crate) struct Blocker {
     pub(crate) pid: Option<i32>,
     pub(crate) application: String,
@@ -72,36 +92,91 @@ pub(crate) struct Blocker {
     pub(crate) open_seconds: Option<f64>,
 }
 
+/// A time as people and programs read it, to the millisecond.
+pub(super) fn utc(time: &str) -> String {
+    format!("to_char({time} at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')")
+}
+
 pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
-    sqlx::query_as(
+    sqlx::query_as(AssertSqlSafe(format!(
         "select case when lease_until > clock_timestamp() then holder end as holder,
                 case when lease_until <= clock_timestamp()
                      then round(extract(epoch from clock_timestamp() - lease_until), 3)::float8 end as last_seen_seconds,
                 frontier,
                 (select case when is_called then last_value else 0 end from outbox_seq_seq) as last,
-                (select count(*) from outbox_overtaken) as overtaken
+                (select count(*) from outbox_overtaken) as overtaken,
+                {} as paused_at, paused_by
            from outbox_relay",
-    )
+        utc("paused_at")
+    )))
     .fetch_one(db)
     .await
 }
 
-pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> {
-    sqlx::query_as(
-        "select stream, unsent, extract(epoch from oldest_age)::float8 as oldest_unsent_seconds, held, dead, sent_seq,
-                to_char(sent_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as sent_at
-           from outbox_backlog order by stream",
+/// How many rows of a stream lie above one number and not above another: counted up to `COUNTED_MAX`, so that the answer
+/// comes in milliseconds however much waits; of more, told by how densely their numbers are taken.
+fn rows_between(stream: &str, above: &str, upto: &str) -> String {
+    format!(
+        "(select case when count(*) < {COUNTED_MAX} then count(*)
+                      else (count(*) * ({upto} - {above})::numeric / (max(seq) - {above}))::bigint end
+            from (select o.seq from outbox o
+                   where o.stream = {stream} and o.seq > {above} and o.seq <= {upto} and o.due_at is null
+                   order by o.seq
+                   limit {COUNTED_MAX}) counted)"
     )
+}
+
+/// Every stream. What is unsent lies between what was sent and the newest row.
+pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> {
+    let (unsent, sent_at, paused_at) = (
+        rows_between("n.stream", "n.sent_seq", "n.newest"),
+        utc("n.sent_at"),
+        utc("coalesce(n.paused_at, r.paused_at)"),
+    );
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select n.stream, {unsent} as unsent,
+                (select extract(epoch from date_trunc('milliseconds', clock_timestamp() - o.created_at))::float8 from outbox o
+                  where o.stream = n.stream and o.seq > n.sent_seq and o.seq <= n.newest and o.due_at is null
+                  order by o.seq limit 1) as oldest_unsent_seconds,
+                coalesce(h.held, 0) as held, coalesce(h.dead, 0) as dead,
+                n.sent_seq, {sent_at} as sent_at,
+                coalesce(f.sent, 0)::float8 / {RATE_SECONDS} as sent_per_second,
+                {paused_at} as paused_at, coalesce(n.paused_by, r.paused_by) as paused_by
+           from (select coalesce(n.stream, s.stream) as stream, coalesce(s.sent_seq, 0) as sent_seq, s.sent_at,
+                        s.paused_at, s.paused_by,
+                        coalesce((select o.seq from outbox o where o.stream = n.stream order by o.seq desc limit 1), 0) as newest
+                   from outbox_stream_names n full join outbox_stream s on s.stream = n.stream) n
+          cross join outbox_relay r
+           left join (select stream, count(*) filter (where dead_at is null) as held,
+                             count(*) filter (where dead_at is not null) as dead
+                        from outbox where due_at is not null group by stream) h on h.stream = n.stream
+           left join (select stream, sum(entries) as sent from outbox_receipt
+                       where published_at > now() - interval '{RATE_SECONDS} seconds' group by stream) f on f.stream = n.stream
+          order by n.stream"
+    )))
     .fetch_all(db)
     .await
 }
 
+/// Every group. As the view `outbox_lag` tells it, but in milliseconds however far behind a group is.
 pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
-    sqlx::query_as(
-        "select stream, group_name as name, delivered_seq, settled_seq, pending, dead, consumers, lag,
-                case when lag > 0 then extract(epoch from oldest_age)::float8 end as oldest_seconds
-           from outbox_lag order by stream, group_name",
-    )
+    let unread = rows_between("g.stream", "g.delivered_seq", "s.sent_seq");
+    sqlx::query_as(AssertSqlSafe(format!(
+        "select stream, name, delivered_seq, settled_seq, pending, dead, consumers, lag,
+                case when lag > 0 then oldest_seconds end as oldest_seconds
+           from (select g.stream, g.name, g.delivered_seq, g.settled_seq, g.pending, coalesce(d.dead, 0) as dead, g.consumers,
+                        {unread} + g.pending as lag,
+                        (select extract(epoch from date_trunc('milliseconds', clock_timestamp() - o.created_at))::float8
+                           from outbox o
+                          where o.stream = g.stream and o.seq > g.settled_seq and o.seq <= s.sent_seq and o.due_at is null
+                          order by o.seq limit 1) as oldest_seconds
+                   from outbox_group g
+                   join outbox_stream s on s.stream = g.stream
+                   left join (select stream, group_name, count(*) as dead from outbox_dead_letter
+                               where replayed_at is null and dropped_at is null
+                               group by stream, group_name) d on d.stream = g.stream and d.group_name = g.name) g
+          order by stream, name"
+    )))
     .fetch_all(db)
     .await
 }

@@ -2,8 +2,16 @@
 
 use std::io::IsTerminal;
 
-use outbox_tests::{Postgres, Redis, config};
+use clap::Parser;
+use outbox_tests::{Postgres, Redis};
 use sqlx::{Connection, PgConnection};
+
+/// What the relay takes from the environment.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    running: relay::Running,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -42,6 +50,7 @@ See how it stands:
 
   psql $DATABASE_URL -c \"select * from outbox_backlog\"
   psql $DATABASE_URL -c \"select * from outbox_lag\"
+  curl -s http://127.0.0.1:7654/status
   {relay} status
   {relay} dead list
 
@@ -53,10 +62,12 @@ Ctrl-C ends it all.
 
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_target(false).with_ansi(colours).with_writer(std::io::stderr).init();
-    relay::Relay::run(config(&database_url, &redis.url(), &[]), async {
-        // Without a handler for Ctrl-C the servers' own clean-up still follows from the end of this process.
-        let _ = tokio::signal::ctrl_c().await;
-    })
-    .await?;
+    let line = Line::try_parse_from(["up", "--database-url", &database_url, "--redis-url", &redis.url()])?;
+    line.running
+        .run(async {
+            // Without a handler for Ctrl-C the servers' own clean-up still follows from the end of this process.
+            let _ = tokio::signal::ctrl_c().await;
+        })
+        .await?;
     Ok(())
 }

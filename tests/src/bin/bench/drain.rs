@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use outbox_tests::Child;
 
 use crate::ground::{Ground, PAYLOAD_BYTES, SERVERS};
 use crate::options::Options;
@@ -94,6 +95,17 @@ pub async fn drain(ground: &mut Ground, rows: i64, batch_rows: &str) -> Result<D
     rustix::fs::sync();
     let (before, redis_before) = (ground.entries().await?, ground.redis_cpu().await?);
     let relay = ground.relay(&["--batch-rows-max", batch_rows]);
+    drain_by(ground, rows, relay, before, redis_before).await
+}
+
+/// The same by a relay that was started a moment ago, where there were so many entries before.
+pub async fn drain_by(
+    ground: &mut Ground,
+    rows: i64,
+    relay: Child,
+    before: i64,
+    redis_before: Option<Duration>,
+) -> Result<Drained> {
     let pid = relay.id().unwrap_or_default();
     let started = Instant::now();
     let (mut first, mut last) = (None, (started, before));

@@ -173,8 +173,18 @@ impl Ground {
 
     /// The relay's own program, with more flags.
     pub fn relay(&self, flags: &[&str]) -> Child {
+        self.relay_at("off", flags)
+    }
+
+    /// The same, with its HTTP surface on a free port.
+    pub fn relay_that_listens(&self, flags: &[&str]) -> Child {
+        self.relay_at("127.0.0.1:0", flags)
+    }
+
+    fn relay_at(&self, listen: &str, flags: &[&str]) -> Child {
         let mut command = Command::new(binary("relay"));
         command.arg("run").args(flags).env("DATABASE_URL", &self.url).env("REDIS_URL", self.redis.url());
+        command.env("RELAY_LISTEN", listen);
         Child::spawn(command)
     }
 

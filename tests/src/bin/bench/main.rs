@@ -4,6 +4,7 @@
 //! |---|---|
 //! | how fast a backlog goes | `drain`, beside `limits` and `baseline` |
 //! | whether that depends on what else is there | `history` |
+//! | whether it depends on who watches | `watched` |
 //! | commit to readable | `latency` |
 //! | what producers pay | `enqueue`, `producers` |
 //! | what the relay uses | `footprint` |
@@ -35,6 +36,7 @@ mod read;
 mod samples;
 mod slow_disk;
 mod table;
+mod watched;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -69,6 +71,7 @@ async fn measure(options: &Options) -> Result<()> {
         sections.push(match name {
             Name::Drain => drain::section(&mut ground, options).await?,
             Name::History => history::section(&mut ground, options).await?,
+            Name::Watched => watched::section(&mut ground, options).await?,
             Name::Latency => latency::section(&mut ground, options).await?,
             Name::Enqueue => enqueue::section(&mut ground, options).await?,
             Name::Producers => producers::section(options).await?,

@@ -55,6 +55,8 @@ pub enum Name {
     Drain,
     /// The same with many rows sent before, many unsent, and transactions that stay open
     History,
+    /// The same while metrics and status are asked for each second, and somebody listens
+    Watched,
     /// From commit to readable in Redis
     Latency,
     /// What `enqueue` adds to a transaction
