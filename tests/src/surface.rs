@@ -18,14 +18,14 @@ pub struct Surface {
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
     /// Lower-case names.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("text")
     }
@@ -62,17 +62,17 @@ impl Surface {
         Self { relay, address }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Response {
         self.ask("GET", path, &[], None).await
     }
 
     /// Sends JSON.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    pub async fn post(&self, path: &str, body: &Value) -> Response {
         self.ask("POST", path, &[("content-type", "application/json")], Some(body.to_string().as_bytes())).await
     }
 
     /// One request with these headers on top of `Host`, on a connection of its own.
-    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Response {
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             head += &format!("host: {}\r\n", self.address);
@@ -88,7 +88,7 @@ impl Surface {
     }
 
     /// Any bytes. None: the connection was closed without an answer.
-    pub async fn raw(&self, request: &[u8]) -> Option<Answer> {
+    pub async fn raw(&self, request: &[u8]) -> Option<Response> {
         let asked = async {
             let mut stream = TcpStream::connect(self.address).await.expect("the surface listens");
             // A server may answer, and hang up, before all has been sent.
@@ -130,7 +130,7 @@ pub async fn ask_once(address: SocketAddr, path: &str) {
     }
 }
 
-async fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
+async fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Response> {
     let mut line = String::new();
     if stream.read_line(&mut line).await.unwrap_or(0) == 0 {
         return None;
@@ -163,5 +163,5 @@ async fn read_answer(stream: &mut BufReader<TcpStream>) -> Option<Answer> {
         body = vec![0; length];
         stream.read_exact(&mut body).await.ok()?;
     }
-    Some(Answer { status, headers, body })
+    Some(Response { status, headers, body })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outbox_tests::{Answer, Stage, Surface, eventually};
+use outbox_tests::{Response, Stage, Surface, eventually};
 use serde_json::{Value, json};
 
 /// So many that could not be sent, and so many that a group could not take.
@@ -139,7 +139,7 @@ async fn a_dead_letter_queues_own_routes_work_too() {
     assert_eq!(items["items"].as_array().map(Vec::len), Some(2));
     assert_eq!(items["count"], 5);
     assert!(items["items"][0]["payload"].is_object());
-    let bare = async |method, path| -> Answer { surface.ask(method, path, &[], None).await };
+    let bare = async |method, path| -> Response { surface.ask(method, path, &[], None).await };
     assert_eq!(bare("POST", "/dlq/retry/unsent-2").await.json()["done"], 1);
     stage.until_arrived_by_itself("s", 1).await;
     assert_eq!(bare("DELETE", "/dlq/clear").await.json()["done"], 4);
