@@ -50,7 +50,7 @@ pub(crate) struct Finding {
 }
 
 /// What a doctor knows: the harm, why, and the remedy of each name. `docs/operations.md` lists them.
-const KNOWN: [(&str, Harm, &str, &str); 25] = [
+const KNOWN: [(&str, Harm, &str, &str); 24] = [
     (
         "postgres-reachable",
         Harm::Refused,
@@ -159,12 +159,6 @@ const KNOWN: [(&str, Harm, &str, &str); 25] = [
         Harm::Loses,
         "when its time has come the whole stream is gone, with its groups and what they had not read",
         "PERSIST the stream, and find who sets a time to live",
-    ),
-    (
-        "redis-cluster",
-        Harm::Delays,
-        "a cluster that is not whole refuses writes",
-        "CLUSTER INFO says what is missing",
     ),
     (
         "redis-replicas-lag",
