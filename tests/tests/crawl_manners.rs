@@ -246,6 +246,44 @@ async fn a_host_that_fails_again_and_again_is_left_alone() {
 }
 
 #[tokio::test]
+async fn who_asks_again_and_again_for_no_wait_at_all_is_left_alone() {
+    let newsroom = with_pages(Newsroom::open().await, 12).await;
+    for nth in 0..12 {
+        newsroom.site.put(&format!("/{nth}"), Reply::status(503).header("retry-after", "0"));
+    }
+    newsroom.once_with(&["--retry-delay-min", "2m"]).await;
+    let pages = newsroom.site.visits().iter().filter(|visit| !visit.path.contains('.')).count();
+    assert_eq!(pages, 5, "then the circuit is open");
+}
+
+#[tokio::test]
+async fn a_single_crawl_that_could_not_read_a_list_says_so_and_fails() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.put("/sitemap.xml", Reply::status(500));
+    let mut crawl = Child::spawn(newsroom.command("once", &[]));
+    assert_eq!(crawl.wait().await, 1);
+    assert!(crawl.log().contains("lists could not be read: 1"), "{}", crawl.log());
+}
+
+#[tokio::test]
+async fn pages_of_a_source_that_is_not_read_leave_their_host_to_the_others() {
+    let newsroom = with_pages(Newsroom::open().await, 3).await;
+    newsroom.once().await;
+    newsroom.sql("insert into fallah.source (name) values ('former')").await;
+    newsroom
+        .sql(
+            "insert into fallah.page (url, source_name, origin, rank, newest_at, ready)
+             select origin || '/former/' || n, 'former', origin, 3, now(), true
+               from fallah.host, generate_series(1, 50) n",
+        )
+        .await;
+    newsroom.site.forget();
+    newsroom.again().await;
+    assert_eq!(newsroom.site.visits().iter().filter(|visit| visit.path.contains("former")).count(), 0);
+    assert_eq!(newsroom.site.visits().iter().filter(|visit| !visit.path.contains('.')).count(), 3);
+}
+
+#[tokio::test]
 async fn news_come_before_what_is_old() {
     let newsroom = Newsroom::open().await;
     let now = newsroom.ask::<String>("select to_json(now() - interval '1 hour') #>> '{}'").await;

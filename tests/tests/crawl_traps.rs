@@ -71,6 +71,11 @@ async fn a_site_in_the_private_net_is_not_asked() {
     assert_eq!(said.status.code(), Some(1), "not everything was read");
     assert!(String::from_utf8_lossy(&said.stderr).contains("is left alone"), "{said:?}");
     assert_eq!(newsroom.site.visits().len(), 0);
+
+    // The refusal was ours, so it does not outlive the settings that it came from.
+    newsroom.site.article("/a", "A headline", &text(1));
+    newsroom.once().await;
+    assert_eq!(newsroom.event_count().await, 1);
 }
 
 #[tokio::test]

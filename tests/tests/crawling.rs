@@ -253,6 +253,28 @@ async fn a_site_that_breaks_slowly_halts_before_most_of_it_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_quiet_site_that_breaks_over_days_halts_all_the_same() {
+    let newsroom = newsroom_with(20).await;
+    let crawl = running(&newsroom).await;
+    let paths: Vec<_> = (0..20).map(|nth| format!("/{nth}")).collect();
+    // Two looks a day: no day by itself tells anything.
+    for two in paths.chunks(2) {
+        for path in two {
+            newsroom.site.put(path, Reply::status(410));
+        }
+        looked_at(&newsroom, two).await;
+        if newsroom.ask::<bool>(HALTED).await {
+            break;
+        }
+        newsroom.sql("update fallah.page set fetched_at = fetched_at - interval '25 hours'").await;
+    }
+    crawl.abort();
+    assert!(newsroom.ask::<bool>(HALTED).await, "it goes on");
+    assert!(newsroom.ask::<i64>(DELETED).await < 6);
+    newsroom.assert_told().await;
+}
+
+#[tokio::test]
 async fn a_few_removals_a_day_halt_nothing() {
     let newsroom = newsroom_with(30).await;
     let crawl = running(&newsroom).await;
