@@ -150,7 +150,7 @@ async fn an_old_version_cannot_undo_a_newer_one_nor_bring_back_what_is_deleted()
 #[tokio::test]
 async fn what_cannot_be_what_it_says_is_buried_at_once_with_its_reason_and_its_neighbours_take_effect() {
     let reading = Reading::open().await;
-    let payload = |event: &Export| serde_json::to_value(event).expect("JSON")["payload"].clone();
+    let payload = |event: &Export| serde_json::to_value(event).expect("JSON")["data"].clone();
     let good = payload(&told("good", 1, "عنوان", "نص").export());
     let changed = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut bad = good.clone();
@@ -214,7 +214,7 @@ async fn two_contents_under_one_version_are_told_and_the_first_one_stays() {
     let _bisan = reading.run(&[]);
     reading.until_consumed().await;
     let other = told("a", 1, "الآخر", "نص").export();
-    let data = serde_json::to_value(&other).expect("JSON")["payload"].to_string();
+    let data = serde_json::to_value(&other).expect("JSON")["data"].to_string();
     reading.say_raw("other", "article.upserted", 1, &data).await;
     eventually("it to be buried", async || letters(&reading.redis, DEAD).await.len() == 1).await;
     assert_eq!(reading.json(&["show", "https://daily.example/a", "--json"])["title"], "الأول");
@@ -465,7 +465,7 @@ async fn an_export_of_the_archive_makes_the_same_file_and_twice_is_once() {
 
     let bad = folder.path().join("bad.ndjson");
     let hash = lines[0].replacen("\"content_hash\":\"", "\"content_hash\":\"0", 1);
-    std::fs::write(&bad, format!("no json\n{hash}\n{}\n{{\"type\":\"x\",\"payload\":{{}}}}\n", lines[1]))
+    std::fs::write(&bad, format!("no json\n{hash}\n{}\n{{\"type\":\"x\",\"data\":{{}}}}\n", lines[1]))
         .expect("written");
     let (code, summary) = rebuild(&bad);
     assert_eq!((code, summary["lines"].as_u64()), (Some(1), Some(4)));

@@ -215,7 +215,7 @@ async fn upserts(events: &[Export]) -> Result<f64> {
     let entries: Vec<Entry> = (1..)
         .zip(events)
         .map(|(seq, event)| {
-            let data = serde_json::to_value(event).expect("JSON")["payload"].to_string();
+            let data = serde_json::to_value(event).expect("JSON")["data"].to_string();
             let (id, time) = (format!("event-{seq}"), std::time::SystemTime::now());
             let envelope = Envelope::new(id, event.r#type().to_owned(), 1, None, time, data, None);
             Entry::new(contract::STREAM, contract::BISAN, EntryId { generation: 1, seq }, envelope)
