@@ -176,14 +176,7 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped.clone())));
     // Without an index the file answers; so nothing ends because of it.
-    let projecting = projector.map(|projector| {
-        let run = projector.run(until(stopped.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = run.await {
-                tracing::error!(error = outbox::in_words(&error), "the search index is not written any more");
-            }
-        })
-    });
+    let projecting = projector.map(|projector| tokio::spawn(projector.run(until(stopped.clone()))));
     let mut consuming = tokio::spawn(consumer.run(until(stopped)));
     let ended = tokio::select! {
         () = stop => None,
