@@ -479,8 +479,11 @@ async fn a_source_that_is_left_alone_has_no_effect_and_the_others_have() {
     let reading = Reading::open().await;
     let of = |source: &str| told("a", 1, "عنوان", "نص").source(source).by("سلمى", None).export();
     reading.say(&[of("daily"), of("weekly"), told_author("weekly", "عمر", None, 1)]).await;
+    // Nor is anybody asked about its flaws.
+    reading.say_raw("flawed", "article.upserted", 1, r#"{"source_name": "weekly", "source_url": ""}"#).await;
     let _bisan = reading.run(&["--skip-sources", "weekly,other"]);
     reading.until_consumed().await;
+    assert_eq!(letters(&reading.redis, DEAD).await.len(), 0);
     let sources: Vec<String> = {
         let db = reading.db();
         let mut query =
@@ -513,6 +516,7 @@ async fn wrong_settings_are_one_sentence_and_64() {
         (&["run", "--listen", "nowhere"][..], "(BISAN_LISTEN)"),
         (&["run", "--redis-url", "http://x"], "must begin with redis://"),
         (&["run", "--batch-max", "60000"], "(BISAN_BATCH_MAX)"),
+        (&["run", "--write-max", "0"], "(BISAN_WRITE_MAX) must not be 0"),
         (&["run", "--drain-max", "soon"], "(BISAN_DRAIN_MAX)"),
         (&["search", "--from", "yesterday", "x"], "--from"),
         (&["search", "😀"], "no word"),

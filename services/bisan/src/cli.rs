@@ -163,7 +163,7 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| unusable(format!("--listen (BISAN_LISTEN) {}: {error}", config.listen)))?;
-    let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone()))?;
+    let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone(), config.write_max))?;
     tracing::info!(
         address = %listener.local_addr()?, database = %store.path().display(), consumer = consumer.name(),
         "Bisan reads the stream and serves readers"

@@ -29,7 +29,6 @@ pub fn migrate(db: &mut Connection) -> Result<(), Error> {
     if version > SCHEMA_VERSION {
         return Err(newer(version));
     }
-    outbox::inbox::sqlite::migrate(&tx)?;
     for migration in &MIGRATIONS[usize::try_from(version).unwrap_or_default()..] {
         tx.execute_batch(migration)?;
     }

@@ -211,7 +211,7 @@ fn bare_upserts(events: &[Export]) -> Result<f64> {
 async fn upserts(events: &[Export]) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let store = Store::open_or_make(&folder.path().join("bisan.sqlite"))?;
-    let consume = Consume::new(store, []);
+    let consume = Consume::new(store, [], std::time::Duration::from_secs(30));
     let entries: Vec<Entry> = (1..)
         .zip(events)
         .map(|(seq, event)| {
