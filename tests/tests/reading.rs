@@ -339,6 +339,58 @@ async fn names_that_share_an_authors_page_are_one_person_and_a_newsroom_is_nobod
 }
 
 #[tokio::test]
+async fn a_merge_is_taken_back_with_all_who_follow() {
+    let reading = Reading::open().await;
+    let page = Some("https://daily.example/people/7");
+    reading
+        .say(&[
+            told("a", 1, "عنوان", "نص").by("سلمى", page).export(),
+            told("b", 1, "عنوان", "نص").by("Salma", page).export(),
+            told("c", 1, "عنوان", "نص").by("Hadi", None).export(),
+            told("d", 1, "عنوان", "نص").source("weekly").by("Salma Haddad", None).export(),
+            told("e", 1, "عنوان", "نص").source("wire").by("S. Haddad", None).export(),
+        ])
+        .await;
+    let bisan = reading.run(&[]);
+    let address = address(&bisan).await;
+    reading.until_consumed().await;
+    let id = |name: &str| -> String {
+        let found =
+            reading.db().query_row("select id from author where name = ?1", [name], |row| row.get::<_, i64>(0));
+        found.expect(name).to_string()
+    };
+    let who = async |name: &str| {
+        let person = get_json(address, &format!("/authors/{}", id(name))).await.json()["author"].clone();
+        (person["id"].to_string(), person["articles"].as_i64().expect("a count"))
+    };
+    let before = reading.dump();
+    let salma = who("Salma").await.0;
+    let merge = |one: &str, other: &str| assert!(reading.verb(&["authors", "merge", one, other]).status.success());
+    // The weekly's is the daily's, who bears two names; all of them are the wire's.
+    merge(&id("Salma Haddad"), &salma);
+    merge(&salma, &id("S. Haddad"));
+    for name in ["سلمى", "Salma", "Salma Haddad", "S. Haddad"] {
+        assert_eq!(who(name).await, (id("S. Haddad"), 4), "{name}");
+    }
+    // Whoever turns up under the same address goes with them.
+    reading.say(&[told("f", 1, "عنوان", "نص").by("A. Salma", page).export()]).await;
+    reading.until_consumed().await;
+    assert_eq!(who("A. Salma").await, (id("S. Haddad"), 5));
+    reading.say(&[told("f", 2, "عنوان", "نص").gone(Removal::Gone)]).await;
+    reading.until_consumed().await;
+
+    let split = |one: &str| assert!(reading.verb(&["authors", "split", one]).status.success());
+    split(&salma);
+    assert_eq!(who("S. Haddad").await.1, 1);
+    assert_eq!(who("سلمى").await.0, who("Salma").await.0);
+    assert_eq!((who("Salma").await.1, who("Salma Haddad").await), (3, who("Salma").await));
+    split(&id("Salma Haddad"));
+    assert_eq!((who("Salma").await.1, who("Salma Haddad").await.1), (2, 1));
+    let merged = |dump: &str| dump.lines().filter(|line| line.contains("operator")).count();
+    assert_eq!((merged(&before), merged(&reading.dump())), (0, 0));
+}
+
+#[tokio::test]
 async fn authors_keep_the_order_of_the_page() {
     let reading = Reading::open().await;
     let one = told("a", 1, "عنوان", "نص").by("ب", None).by("أ", None).by("ا", None).by("  ", None);

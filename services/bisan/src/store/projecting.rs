@@ -355,19 +355,8 @@ pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
 
 /// Whoever is the same person as this one, by their numbers.
 pub(crate) fn same_person(db: &Connection, author: i64) -> Result<Vec<i64>> {
-    // A merge by hand may point to one by address, and no further.
-    db.prepare_cached(
-        "with root as (
-             select coalesce(r.id, q.id, p.id) as id
-               from author p
-               left join author q on q.id = p.merged_into
-               left join author r on r.id = q.merged_into
-              where p.id = ?1)
-         select p.id from root join author p left join author q on q.id = p.merged_into
-          where root.id in (p.id, p.merged_into, q.merged_into)",
-    )?
-    .query_map([author], |row| row.get(0))?
-    .collect()
+    let Some(root) = super::people::root(db, author)? else { return Ok(vec![]) };
+    super::people::all_of(db, root)
 }
 
 fn set(tx: &Transaction<'_>, name: &str, value: &str) -> Result<()> {
