@@ -94,8 +94,7 @@ pub(crate) fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The store: file:///var/lib/hasad, s3://bucket/prefix, or memory: (gone with the process, for `run` alone)
-    #[arg(long, env = "HASAD_STORE", hide_env_values = true, default_value = "file:./.data/objects", value_name = "URL",
-          help_heading = STORES)]
+    #[arg(long, env = "HASAD_STORE", default_value = "file:./.data/objects", value_name = "URL", help_heading = STORES)]
     pub store: String,
 
     /// Requests to the store at once, of one batch
