@@ -196,6 +196,35 @@ async fn what_is_being_written_while_it_is_checked_is_no_fault() {
 }
 
 #[tokio::test]
+async fn what_was_written_anew_before_it_could_be_set_aside_is_no_fault() {
+    let cellar = stocked(Store::Folder).await;
+    let told = story("x", 1, "content 0 1");
+    let mut flipped = told.bytes();
+    flipped[20] ^= 1;
+    cellar.plant(&told.hash(), &flipped);
+    // A writer has the object in hand when the check wants to mend it.
+    let mut writer = cellar.stage.pool.begin().await.expect("Postgres is there");
+    let lock = sqlx::query("select from hasad.object where hash = $1 for update").bind(told.hash());
+    lock.execute(&mut *writer).await.expect("Postgres is there");
+    let command = cellar.command(&["fsck", "--repair", "--json"]);
+    let checking =
+        tokio::spawn(
+            async move { tokio::process::Command::from(command).output().await.expect("it can be started") },
+        );
+    outbox_tests::eventually("the check to wait for the writer", async || {
+        let waits =
+            "select count(*) from pg_stat_activity where application_name = 'hasad' and wait_event_type = 'Lock'";
+        cellar.stage.ask::<i64>(waits).await > 0
+    })
+    .await;
+    cellar.plant(&told.hash(), &told.bytes());
+    writer.commit().await.expect("Postgres is there");
+    let output = checking.await.expect("no panic");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    cellar.assert_sound().await;
+}
+
+#[tokio::test]
 async fn a_sample_reads_as_many_objects_as_it_says() {
     let cellar = stocked(Store::Folder).await;
     let (_, all) = cellar.ask(&["fsck"]).await;
