@@ -103,7 +103,7 @@ pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
                 case when lease_until <= clock_timestamp()
                      then round(extract(epoch from clock_timestamp() - lease_until), 3)::float8 end as last_seen_seconds,
                 frontier,
-                (select case when is_called then last_value else 0 end from outbox_seq_seq) as last,
+                outbox_newest() as last,
                 (select count(*) from outbox_overtaken) as overtaken,
                 {} as paused_at, paused_by
            from outbox_relay",
