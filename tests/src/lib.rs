@@ -41,7 +41,7 @@ pub use meili::{Double, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};
-pub use servers::{Cluster, Postgres, Redis, S3};
+pub use servers::{Cluster, Postgres, Redis, S3, programs_of_postgres};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
