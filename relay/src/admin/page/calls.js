@@ -61,7 +61,8 @@ async function request(path, options = {}) {
 
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
 
-const get = async (path) => JSON.parse(await (await request(path)).text(), exact);
+const get = async (path) => (await request(path)).json();
+const getExactly = async (path) => JSON.parse(await (await request(path)).text(), exact);
 
 async function post(path, body) {
   const options = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
@@ -79,13 +80,18 @@ async function listen({ begun, heard, lost }) {
     let refused = null;
     try {
       const response = await request("/events", { signal: stop.signal });
-      begun();
+      await begun();
       for await (const [name, data] of told(response.body, () => {
         clearTimeout(alarm);
         alarm = setTimeout(() => stop.abort(), SILENCE_MAX_MS);
       })) {
         wait = RECONNECT_MIN_MS;
-        heard(name, data);
+        try {
+          heard(name, data);
+        } catch (error) {
+          // A mistake of this page is no reason to hang up, and nothing to hide.
+          reportError(error);
+        }
       }
     } catch (error) {
       if (error instanceof Refused) refused = error;

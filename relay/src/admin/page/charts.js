@@ -8,11 +8,11 @@ const CHART = { width: 320, height: 118, left: 36, right: 6, top: 8, bottom: 18 
 let samples = [];
 
 const CHARTS = [
-  { id: "chart-backlog", name: "Backlog", tell: (n) => events(Math.round(n)), scale: (n) => short.format(n), series: [(s) => s.unsent] },
-  { id: "chart-rate", name: "Sent", tell: rate, scale: (n) => short.format(n), series: [(s) => s.sent_per_second] },
+  { id: "chart-backlog", name: "Backlog", least: 10, tell: (n) => events(Math.round(n)), scale: (n) => short.format(n), series: [(s) => s.unsent] },
+  { id: "chart-rate", name: "Sent", least: 10, tell: rate, scale: (n) => short.format(n), series: [(s) => s.sent_per_second] },
   {
-    id: "chart-latency", name: "Latency, from commit to Redis", tell: milliseconds, scale: milliseconds,
-    series: [(s) => s.latency_p50_ms, (s) => s.latency_p99_ms], names: ["half within", "99 of 100 within"],
+    id: "chart-latency", name: "Latency, from commit to Redis", tell: milliseconds, scale: milliseconds, least: 1,
+    series: [(s) => s.latency_p50_ms, (s) => s.latency_p99_ms], names: ["p50", "p99"],
   },
 ];
 
@@ -45,7 +45,7 @@ function draw(chart, shown) {
   const place = byId(chart.id);
   const values = chart.series.map((of) => shown.map(of));
   const highest = Math.max(0, ...values.flat().filter((value) => value !== null));
-  const upTo = highest > 0 ? roundUp(highest) : 1;
+  const upTo = roundUp(Math.max(highest, chart.least));
   const newest = shown.length ? Date.parse(shown.at(-1).at) : 0;
   const x = (sample) => width - right - ((newest - Date.parse(sample.at)) / 1000 / WINDOW_SECONDS) * (width - left - right);
   const y = (value) => height - bottom - (value / upTo) * (height - top - bottom);
@@ -65,7 +65,8 @@ function draw(chart, shown) {
   // Of a moment in which nothing was sent there is no latency: then the last one is told.
   const known = values.map((of, nth) => last[nth] ?? (chart.names ? of.findLast((value) => value !== null) ?? null : null));
   const tell = (value) => (value === null ? "none yet" : chart.tell(value));
-  const now = chart.names ? known.map((value, nth) => `${chart.names[nth]} ${tell(value)}`).join(", ") : tell(known[0]);
+  const named = known.every((value) => value === null) ? "none yet" : known.map((value, nth) => `${chart.names?.[nth]} ${tell(value)}`).join(", ");
+  const now = chart.names ? named : tell(known[0]);
   write(place.querySelector(".now"), now);
   const drawing = place.querySelector("svg");
   drawing.setAttribute("aria-label", `${chart.name} over the last 5 minutes: now ${now}; at most ${tell(highest)}.`);

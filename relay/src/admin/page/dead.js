@@ -127,7 +127,7 @@ async function showLetter(id) {
   body.replaceChildren(make("p", { className: "quiet" }, "Reading …"));
   if (!dialog.open) dialog.showModal();
   try {
-    const found = await get(`/dead/${encodeURIComponent(id)}`);
+    const found = await getExactly(`/dead/${encodeURIComponent(id)}`);
     if (dialog.dataset.id !== id) return;
     body.replaceChildren(...found.map(wholeLetter), trailOf(id));
   } catch (error) {
@@ -162,7 +162,7 @@ function trailOf(id) {
     ontoggle: async () => {
       if (!details.open || details.dataset.asked) return;
       details.dataset.asked = "yes";
-      text.textContent = await get(`/trace/${encodeURIComponent(id)}`).then(inLines, (error) => sentence(error.message));
+      text.textContent = await getExactly(`/trace/${encodeURIComponent(id)}`).then(inLines, (error) => sentence(error.message));
     },
   }, make("summary", {}, "Where the event is"), text);
   return details;

@@ -39,6 +39,8 @@ function showVerdict() {
   place.dataset.level = first.level;
   write(byId("sign"), level.sign);
   write(byId("word"), level.word);
+  // It need not be said twice.
+  byId("word").hidden = first.sentence.startsWith(level.word);
   write(byId("sentence"), first.sentence);
   write(byId("reason"), first.reason);
   // Rebuilt only if it says something else: a link in it may have the focus.
