@@ -25,7 +25,7 @@ const PROGRAMS: [&str; 6] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// The pipe is the third and fourth file of the browser, and its log is ours.
+/// The pipe is the third and fourth file of the browser.
 const OVER_A_PIPE: &str = r#"exec "$0" "$@" 3<&0 4>&1 </dev/null 1>&2"#;
 
 const FLAGS: [&str; 11] = [
@@ -49,7 +49,7 @@ pub struct Browser {
     session: String,
     asked: AtomicU64,
     heard: Arc<Mutex<Heard>>,
-    _home: TempDir,
+    home: TempDir,
 }
 
 #[derive(Default)]
@@ -72,13 +72,15 @@ impl Browser {
             // Its own walls need a user who is not root. It sees our pages alone.
             command.arg("--no-sandbox");
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).kill_on_drop(true);
+        // A file: helpers of its own may outlive it for a moment, and would hold a pipe of ours.
+        let log = std::fs::File::create(home.path().join("log")).expect("a file");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).process_group(0).kill_on_drop(true);
         let mut process = command.spawn().expect("a shell starts it");
         let wire = tokio::sync::Mutex::new(process.stdin.take().expect("it was piped"));
         let heard = Arc::<Mutex<Heard>>::default();
         tokio::spawn(listen(process.stdout.take().expect("it was piped"), Arc::clone(&heard)));
         let mut browser =
-            Self { process, wire, session: String::new(), asked: AtomicU64::new(1), heard, _home: home };
+            Self { process, wire, session: String::new(), asked: AtomicU64::new(1), heard, home };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"})).await;
         let attached = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", attached).await;
@@ -241,6 +243,10 @@ impl Drop for Browser {
         // All that it has started, too, or its folder could not be taken away.
         if let Some(group) = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             let _ = kill_process_group(group, Signal::KILL);
+        }
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+            eprintln!("--- the browser said:\n{log}and complains of {:?} ---", self.complaints());
         }
     }
 }

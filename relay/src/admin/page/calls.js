@@ -47,7 +47,9 @@ async function request(path, options = {}) {
   for (;;) {
     const shown = token.get();
     const headers = { ...options.headers, ...(shown ? { authorization: `Bearer ${shown}` } : {}) };
-    const response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+    const response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" }).catch(() => {
+      throw new Refused(0, "the relay cannot be reached");
+    });
     if (response.ok) return response;
     const problem = await response.json().catch(() => ({}));
     const refused = new Refused(response.status, problem.detail ?? `the relay answers ${response.status}`);
@@ -71,7 +73,7 @@ async function post(path, body) {
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// Listens for good. `begun` when a connection stands, `heard` for each event, `lost` when it has to begin again.
+// Listens for good. `begun` when a connection stands, `heard` for each event, `lost` when it has to begin again, and may.
 async function listen({ begun, heard, lost }) {
   let wait = RECONNECT_MIN_MS;
   for (;;) {
@@ -98,7 +100,7 @@ async function listen({ begun, heard, lost }) {
     }
     clearTimeout(alarm);
     stop.abort();
-    lost(refused);
+    await lost(refused);
     // Not all pages at once.
     await sleep(wait * (0.75 + Math.random() / 2));
     wait = Math.min(wait * 2, RECONNECT_MAX_MS);

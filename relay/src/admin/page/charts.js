@@ -24,7 +24,10 @@ const svg = (tag, attributes, ...children) => {
 };
 
 function remember(sample) {
-  if (!sample || samples.at(-1)?.at >= sample.at) return;
+  const last = samples.at(-1);
+  if (!sample || last?.at > sample.at) return;
+  // Of the same second, this one knows more.
+  if (last?.at === sample.at) samples.pop();
   samples.push(sample);
   samples = samples.slice(-SAMPLES_MAX);
 }

@@ -10,7 +10,7 @@ const dead = {
   // Ids of events; or everything that the filter finds, also what is not on this page.
   chosen: new Set(), all: false,
   // Answers that come late are not shown.
-  asked: 0,
+  asked: 0, readAt: 0,
 };
 
 const FILTERS = { search: "search", stream: "filter-stream", group: "filter-group", type: "filter-type" };
@@ -23,6 +23,7 @@ function filter() {
 
 async function readDead({ more = false } = {}) {
   const asked = ++dead.asked;
+  dead.readAt = Date.now();
   const limit = more ? PAGE_LETTERS : Math.min(PAGE_LETTERS_MAX, Math.max(PAGE_LETTERS, dead.items.length));
   const query = new URLSearchParams({ ...filter(), limit, ...(more ? { after: dead.next } : {}) });
   try {
@@ -142,7 +143,7 @@ function wholeLetter(letter) {
     ["Written", letter.created_at && clock(letter.created_at)], ["Buried", clock(letter.dead_at)],
     ["Attempts", String(letter.attempts)], ["Replays", letter.replays > 0 ? String(letter.replays) : null],
     ["Lane", letter.lane], ["Consumer", letter.consumer], ["Handler", letter.handler],
-  ].filter(([, value]) => value !== null && value !== undefined);
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
   const texts = [
     ["Payload", letter.payload, true], ["Headers", letter.headers, false], ["Attempts, one by one", letter.failures, false],
     ["Rounds before", letter.earlier, false], ["Fields of the entry", letter.fields, true],

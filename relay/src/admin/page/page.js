@@ -3,6 +3,9 @@
 // Silence for so long is shown: the figures are old.
 const FRESH_MS = 3_500;
 
+// And so often the list of dead letters is read though no figure has changed.
+const REREAD_MS = 15_000;
+
 const seen = { status: null, problem: null, here: null, at: 0, connected: false, why: "" };
 let announced = "";
 
@@ -31,6 +34,8 @@ function showVerdict() {
   const silent = seen.at > 0 ? age((Date.now() - seen.at) / 1000) : "";
   if (!isFresh()) {
     const sentence = seen.at === 0 ? (seen.why || "Asking the relay …") : `Nothing was heard from the relay for ${silent}: it, or the way to it, is down.`;
+    // What it said last may not hold any more.
+    for (const one of found) Object.assign(one, { level: "unknown", sentence: `When it was last heard: ${one.sentence}` });
     found.unshift({ level: "unknown", kind: "silence", sentence, reason: seen.at === 0 ? "" : seen.why, link: "" });
   }
   const [first, ...others] = found;
@@ -141,7 +146,8 @@ function showTables(status) {
   write(all, relay.paused_at === null ? "Pause everything" : "Resume everything");
   choices("filter-stream", "every stream", streams.map((s) => s.stream));
   choices("filter-group", "every group", groups.map((g) => g.name));
-  if (seen.dead !== status.dead) {
+  // Groups that are gone leave letters that nobody counts: so the list is read now and then, too.
+  if (seen.dead !== status.dead || (Date.now() - dead.readAt > REREAD_MS && !document.hidden)) {
     seen.dead = status.dead;
     readDead();
   }
@@ -210,6 +216,7 @@ const isFresh = () => seen.at > 0 && Date.now() - seen.at < FRESH_MS;
 function showWire() {
   const state = isFresh() ? "live" : seen.at > 0 || seen.why ? "reconnecting" : "connecting";
   const last = seen.at > 0 ? (isFresh() ? clock(seen.at) : `last seen ${clock(seen.at)}`) : "";
+  document.body.classList.toggle("stale", state === "reconnecting");
   const place = byId("live");
   if (place.dataset.state !== state) place.dataset.state = state;
   write(byId("live-word"), state);
@@ -281,6 +288,12 @@ addEventListener("keydown", (event) => {
 
 // --- it begins
 
+async function clicked(button) {
+  button.hidden = false;
+  await new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
+  button.hidden = true;
+}
+
 async function begin() {
   prepareDead();
   for (const button of document.querySelectorAll("[data-closes]")) button.addEventListener("click", () => byId(button.dataset.closes).close());
@@ -293,9 +306,11 @@ async function begin() {
   showWire();
   await listen({
     begun, heard,
-    lost: (refused) => {
+    lost: async (refused) => {
       seen.why = refused ? sentence(refused.message) : "";
       showWire();
+      // Who has said no is not asked again and again.
+      if (refused?.status === 401) await clicked(byId("token-give"));
     },
   });
 }
