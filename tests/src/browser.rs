@@ -79,8 +79,7 @@ impl Browser {
         let wire = tokio::sync::Mutex::new(process.stdin.take().expect("it was piped"));
         let heard = Arc::<Mutex<Heard>>::default();
         tokio::spawn(listen(process.stdout.take().expect("it was piped"), Arc::clone(&heard)));
-        let mut browser =
-            Self { process, wire, session: String::new(), asked: AtomicU64::new(1), heard, home };
+        let mut browser = Self { process, wire, session: String::new(), asked: AtomicU64::new(1), heard, home };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"})).await;
         let attached = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", attached).await;
