@@ -79,6 +79,6 @@ mod tests {
             !page.contains("http://")
                 || page.matches("http://").count() == page.matches("http://www.w3.org/2000/svg").count()
         );
-        assert!(!policy.contains("unsafe"));
+        assert!(!policy.contains("inline"));
     }
 }
