@@ -9,8 +9,8 @@ use crate::config::{Config, Database, Server};
 use crate::pausing::Wish;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::store::dead::{self, DeadLetter, Filter};
 use crate::standing::{self, Standing};
+use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people;
 use crate::{retention, store, verbs, watch};
 

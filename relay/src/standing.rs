@@ -95,12 +95,24 @@ impl Standing {
             let open = blocker.open_seconds.map_or_else(|| "long".to_owned(), age);
             let who = if blocker.application.is_empty() { "a transaction" } else { &blocker.application };
             let pid = blocker.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            return (Level::Stuck, format!("stuck for {}: {who}{pid} holds the frontier, open for {open}", age(waits)));
+            return (
+                Level::Stuck,
+                format!("stuck for {}: {who}{pid} holds the frontier, open for {open}", age(waits)),
+            );
+        }
+        if let Some((stream, why)) = flowing().find_map(|one| Some((&one.stream, one.refusal.as_ref()?))) {
+            return (
+                Level::Stuck,
+                format!("stuck for {}: Redis refuses the next event of {stream}: {why}", age(waits)),
+            );
         }
         if waits > BEHIND_SECONDS && self.sent_per_second() == 0.0 {
             return (
                 Level::Stuck,
-                format!("stuck for {}: {unsent} events wait, and nothing is sent; see the relay's log, and `relay doctor`", age(waits)),
+                format!(
+                    "stuck for {}: {unsent} events wait, and nothing is sent; see the relay's log, and `relay doctor`",
+                    age(waits)
+                ),
             );
         }
         if let Some(group) = late.filter(|group| group.consumers == 0) {
@@ -230,6 +242,7 @@ pub(crate) mod tests {
             sent_per_second: 0.0,
             paused_at: None,
             paused_by: None,
+            refusal: None,
         };
         let group = GroupStatus {
             stream: "orders".into(),
@@ -274,7 +287,10 @@ pub(crate) mod tests {
             waiting(standing, 200.0);
             standing.blockers.push(blocker);
         });
-        assert_eq!((level, why.as_str()), (Level::Stuck, "stuck for 3m: import (pid 99) holds the frontier, open for 4m"));
+        assert_eq!(
+            (level, why.as_str()),
+            (Level::Stuck, "stuck for 3m: import (pid 99) holds the frontier, open for 4m")
+        );
 
         let (level, why) = verdict(|standing| {
             waiting(standing, 20.0);
@@ -286,6 +302,14 @@ pub(crate) mod tests {
             (Level::Stuck, "no relay is running (last seen 19.0s ago); 7 events wait, and nothing is lost")
         );
 
+        let (level, why) = verdict(|standing| {
+            waiting(standing, 3.0);
+            standing.streams[0].refusal = Some("WRONGTYPE".into());
+        });
+        assert_eq!(
+            (level, why.as_str()),
+            (Level::Stuck, "stuck for 3.0s: Redis refuses the next event of orders: WRONGTYPE")
+        );
         let (level, why) = verdict(|standing| waiting(standing, 20.0));
         assert!(level == Level::Stuck && why.contains("nothing is sent"), "{why}");
         let (level, why) = verdict(|standing| {
@@ -302,7 +326,10 @@ pub(crate) mod tests {
             group.oldest_seconds = Some(180.0);
         };
         let (level, why) = verdict(|standing| slow(&mut standing.groups[0]));
-        assert_eq!((level, why.as_str()), (Level::Behind, "the group billing of orders is behind by 3m (1200 events)"));
+        assert_eq!(
+            (level, why.as_str()),
+            (Level::Behind, "the group billing of orders is behind by 3m (1200 events)")
+        );
         let (level, why) = verdict(|standing| {
             slow(&mut standing.groups[0]);
             standing.groups[0].consumers = 0;

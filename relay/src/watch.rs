@@ -219,7 +219,9 @@ impl Screen {
             lines.push(Line::from(" asking Postgres"));
         }
         if let Some(standing) = &self.standing {
-            lines.extend(standing.sentences().iter().take(1).map(|one| Line::from(format!("   {}", printable(one))).dim()));
+            lines.extend(
+                standing.sentences().iter().take(1).map(|one| Line::from(format!("   {}", printable(one))).dim()),
+            );
         }
         lines
     }
@@ -329,7 +331,9 @@ mod tests {
         screen.take(Ok(quiet()), now);
         let text = drawn(&mut screen, 100, 24, now);
         assert!(text.starts_with(" ✓ all is well: nothing waits longer than 2.0s"), "{text}");
-        for words in ["everything is final up to number 41", "sent per second: 0", "orders", "billing", "q end", "every 1.0s"] {
+        for words in
+            ["everything is final up to number 41", "sent per second: 0", "orders", "billing", "q end", "every 1.0s"]
+        {
             assert!(text.contains(words), "{words}: {text}");
         }
     }
