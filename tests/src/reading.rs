@@ -71,7 +71,7 @@ impl Reading {
             let mut pipeline = redis::Pipeline::new();
             for event in chunk {
                 let line = serde_json::to_value(event).expect("JSON");
-                pipeline.add_command(xadd(&id(event), event.r#type(), 1, &line["payload"].to_string())).ignore();
+                pipeline.add_command(xadd(&id(event), event.r#type(), 1, &line["data"].to_string())).ignore();
             }
             pipeline.exec_async(&mut redis).await.expect("Redis is there");
         }

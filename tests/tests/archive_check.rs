@@ -137,6 +137,31 @@ async fn every_injected_fault_of_a_row_is_found_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_is_ignored_is_not_mended_either() {
+    let cellar = stocked(Store::Folder).await;
+    cellar
+        .sql(
+            "drop index hasad.version_current;
+             update hasad.version set status = 'active' where source_url = 'https://example.org/page-2' and version = 1",
+        )
+        .await;
+    let orphan = story("nobody", 1, "orphan");
+    cellar.plant(&orphan.hash(), &orphan.bytes());
+    let expected = BTreeSet::from([
+        fault("no_constraint", "hasad.version_current"),
+        fault("two_current", url("page-2")),
+        fault("orphan", orphan.hash()),
+    ]);
+    assert_eq!(found(&cellar, &["--repair", "--ignore", "two_current,no_constraint,orphan"]).await, BTreeSet::new());
+    // What rests on what was left alone cannot be mended, and is told.
+    let told = found(&cellar, &["--repair", "--ignore", "two_current,orphan"]).await;
+    assert_eq!(told, BTreeSet::from([fault("no_constraint", "hasad.version_current")]));
+    assert_eq!(found(&cellar, &[]).await, expected, "all of it is as it was");
+    assert_eq!(found(&cellar, &["--repair"]).await, expected);
+    assert_eq!(found(&cellar, &[]).await, BTreeSet::new());
+}
+
+#[tokio::test]
 async fn what_is_being_written_while_it_is_checked_is_no_fault() {
     let cellar = stocked(Store::Folder).await;
     // The object is there, and its row is not committed yet.

@@ -116,3 +116,27 @@ async fn what_postgres_cannot_hold_in_a_name_harms_nobody() {
     let (code, shown) = cellar.ask(&["show", "https://example.org/a"]).await;
     assert_eq!((code, &shown["event"]), (0, &told.payload()));
 }
+
+#[tokio::test]
+async fn a_source_that_is_left_alone_is_settled_whatever_is_wrong_with_its_events() {
+    let cellar = Cellar::open(Store::Folder).await;
+    let flawed = |source: &str| {
+        changed(|event| {
+            event["source_name"] = json!(source);
+            event["source_url"] = json!("");
+        })
+    };
+    let events = [
+        event("left-alone", ArticleUpserted::TYPE, 1, &flawed("weekly")),
+        event("unknown", "article.praised", 7, &flawed("weekly")),
+        event("ours", ArticleUpserted::TYPE, 1, &flawed("daily")),
+        story("a", 1, "one").event(),
+    ];
+    cellar.tell(&events).await;
+    let archive = cellar.run(&["--skip-source", "weekly"]);
+    cellar.until_settled().await;
+    drop(archive);
+    let buried = letters(&cellar.stage.redis, DEAD).await;
+    assert_eq!(buried.iter().map(|letter| letter["id"].as_str()).collect::<Vec<_>>(), ["ours"]);
+    assert_eq!(cellar.rows().await.len(), 1);
+}

@@ -71,7 +71,32 @@ async fn meilisearch_away_for_long_stops_nothing_and_catches_up() {
     eventually("everything is caught up with", async || shelf.dirty() == 0).await;
     shelf.assert_same(&server).await;
     stop.send(()).expect("it runs");
-    running.await.expect("it ends").expect("in peace");
+    running.await.expect("it ends in peace");
+    server.close().await;
+}
+
+#[tokio::test]
+async fn whatever_stands_in_the_projectors_way_it_goes_on_when_that_is_gone() {
+    let (server, shelf) = (SearchServer::open().await, Shelf::with(5));
+    let mut lock = shelf.file().into_os_string();
+    lock.push(".projector.lock");
+    // Where its lock should be there is a folder.
+    std::fs::create_dir(&lock).expect("made");
+    let running = tokio::spawn(shelf.projector(&server, &[]).run(std::future::pending::<()>()));
+    tokio::task::yield_now().await;
+    assert!(!running.is_finished());
+    std::fs::remove_dir(&lock).expect("it is there");
+    eventually("everything is brought", async || shelf.dirty() == 0).await;
+
+    // A table that is not there, and then is.
+    let db = rusqlite::Connection::open(shelf.file()).expect("the file is there");
+    db.execute_batch("alter table search_refused rename to elsewhere").expect("done");
+    shelf.put([said(1, 2, "Changed")]);
+    eventually("it to have tried", async || server.documents(&server.index).await[&1]["title"] == "Changed").await;
+    db.execute_batch("alter table elsewhere rename to search_refused").expect("done");
+    eventually("everything is brought", async || shelf.dirty() == 0).await;
+    running.abort();
+    shelf.assert_same(&server).await;
     server.close().await;
 }
 
@@ -165,7 +190,7 @@ async fn two_projectors_take_turns() {
     shelf.put([said(4, 1, "Fourth")]);
     eventually("one of them has brought it", async || shelf.dirty() == 0).await;
     stop_one.send(()).expect("it runs");
-    one.await.expect("it ends").expect("in peace");
+    one.await.expect("it ends in peace");
     shelf.put([said(5, 1, "Fifth")]);
     eventually("the other has brought it", async || shelf.dirty() == 0).await;
     other.abort();

@@ -121,6 +121,76 @@ async fn a_rebuild_that_is_killed_before_any_reply_arrives_goes_on_where_it_was(
     killed_while_rebuilding(Side::Reply).await;
 }
 
+async fn killed_on_the_way_back(side: Side) {
+    let server = SearchServer::open().await;
+    let wire = Proxy::to(server.port()).await;
+    let shelf = Shelf::with(9);
+    let mut projector = shelf.projector(&server, &[]);
+    shelf.bring_all(&mut projector).await;
+    shelf.reindex(&server, Goal::Rebuild).await.expect("swapped");
+    for turn in 1.. {
+        let kept = server.made_at(&server.spare()).await.expect("one is kept");
+        shelf.put([said(1, 2 * turn as u64, &format!("Edition {turn}")), said(20 + turn as u32, 1, "New")]);
+        shelf.bring_all(&mut projector).await;
+        let swaps = "select cast(value as integer) from fact where name = 'search_swaps'";
+        let swapped: i64 = shelf.ask(swaps);
+        let child = Child::spawn(bisan(&shelf, &server, Some(wire.port()), &["reindex", "--swap-back", "--json"]));
+        let over = killed_at(&wire, turn, side, child, async || shelf.ask::<i64>(swaps) > swapped).await;
+        // It may have written down its end before it was killed.
+        if shelf.ask::<i64>(swaps) == swapped {
+            let refused =
+                shelf.reindex(&server, Goal::Rebuild).await.expect_err("another thing is under way").to_string();
+            assert!(refused.contains("a way back is under way"), "{refused}");
+            let summary = shelf.reindex(&server, Goal::SwapBack).await.expect("it goes on where it was");
+            assert_eq!(summary.ended, "swapped");
+        }
+        assert_eq!(server.made_at(&server.index).await, Some(kept), "turn {turn}: the one that was kept answers");
+        shelf.bring_all(&mut projector).await;
+        shelf.assert_same(&server).await;
+        if over {
+            assert!(turn > 5, "a way back takes more than {turn} turns");
+            println!("{turn} turns");
+            break;
+        }
+    }
+    server.close().await;
+}
+
+#[tokio::test]
+async fn a_way_back_that_is_killed_before_any_request_arrives_goes_on_where_it_was() {
+    killed_on_the_way_back(Side::Request).await;
+}
+
+#[tokio::test]
+async fn a_way_back_that_is_killed_before_any_reply_arrives_goes_on_where_it_was() {
+    killed_on_the_way_back(Side::Reply).await;
+}
+
+#[tokio::test]
+async fn to_give_up_a_way_back_keeps_the_index() {
+    let (server, shelf) = (SearchServer::open().await, Shelf::with(9));
+    let mut projector = shelf.projector(&server, &[]);
+    shelf.bring_all(&mut projector).await;
+    shelf.reindex(&server, Goal::Rebuild).await.expect("swapped");
+    let (live, kept) = (server.made_at(&server.index).await, server.made_at(&server.spare()).await);
+    let settings = Shelf::settings(&server, None, &[]);
+    let reindex = bisan::Reindex::new(&shelf.store, &settings, vec!["zeppelin".to_owned()], outbox_tests::deadline());
+    let reindex = reindex.expect("sound settings");
+    reindex.run(Goal::SwapBack, &mut |_| {}).await.expect_err("it finds no zeppelin");
+    drop(reindex);
+    assert_eq!(shelf.reindex(&server, Goal::Drop).await.expect("given up").ended, "kept");
+    assert_eq!((server.made_at(&server.index).await, server.made_at(&server.spare()).await), (live, kept.clone()));
+    // What changes is still noted for it.
+    shelf.put([said(1, 2, "Changed")]);
+    shelf.bring_all(&mut projector).await;
+    shelf.reindex(&server, Goal::SwapBack).await.expect("swapped back");
+    assert_eq!(server.made_at(&server.index).await, kept);
+    shelf.bring_all(&mut projector).await;
+    shelf.assert_same(&server).await;
+    assert_eq!(shelf.reindex(&server, Goal::Drop).await.expect("dropped").ended, "dropped");
+    server.close().await;
+}
+
 /// The exit code and what it printed.
 fn said_by(mut command: Command) -> (i32, String, String) {
     let output = command.output().expect("it runs");

@@ -269,3 +269,32 @@ async fn a_spare_index_that_lost_a_document_is_mended_before_the_swap() {
     assert_eq!(summary.documents, 60);
     shelf.assert_same(&server).await;
 }
+
+#[tokio::test]
+async fn each_index_has_its_own_refusals() {
+    let (server, shelf) = (SearchServer::open_double().await, Shelf::with(12));
+    server.double().refuse(3, "invalid_request");
+    let mut projector = shelf.projector(&server, &[]);
+    shelf.bring_all(&mut projector).await;
+    let refused = || shelf.refused().into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+    assert_eq!(refused(), [3]);
+    // The spare index takes what the other one has refused, and refuses what the other one has; it does not answer yet.
+    server.double().take_again(3);
+    server.double().refuse(7, "invalid_request");
+    let settings = Shelf::settings(&server, None, &[]);
+    let reindex = bisan::Reindex::new(&shelf.store, &settings, vec!["zeppelin".to_owned()], outbox_tests::deadline());
+    let reindex = reindex.expect("sound settings");
+    reindex.run(Goal::Rebuild, &mut |_| {}).await.expect_err("it finds no zeppelin");
+    drop(reindex);
+    assert_eq!(refused(), [3], "it is still not there");
+    shelf.assert_same(&server).await;
+
+    shelf.reindex(&server, Goal::Rebuild).await.expect("swapped");
+    assert_eq!(refused(), [7]);
+    shelf.assert_same(&server).await;
+    let summary = shelf.reindex(&server, Goal::SwapBack).await.expect("swapped back");
+    assert_eq!((summary.documents, summary.refused, refused()), (11, 1, vec![3]));
+    shelf.assert_same(&server).await;
+    shelf.reindex(&server, Goal::Drop).await.expect("dropped");
+    assert_eq!(shelf.ask::<u32>("select count(*) from search_refused"), 1, "the other one's are gone with it");
+}

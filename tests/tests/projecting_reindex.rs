@@ -97,6 +97,18 @@ async fn a_spare_index_that_somebody_deletes_is_built_from_the_beginning() {
 }
 
 #[tokio::test]
+async fn a_title_that_looks_like_syntax_is_no_difference() {
+    let (server, shelf) = (SearchServer::open().await, Shelf::with(5));
+    shelf.put([
+        said(6, 1, "Storm -flooding- and wind"),
+        said(7, 1, "-Forty degrees"),
+        said(8, 1, "He said «never» again"),
+    ]);
+    shelf.reindex(&server, Goal::Rebuild).await.expect("swapped");
+    server.close().await;
+}
+
+#[tokio::test]
 async fn words_that_find_nothing_keep_the_new_index_from_answering() {
     let (server, shelf) = (SearchServer::open().await, Shelf::with(10));
     let mut projector = shelf.projector(&server, &[]);

@@ -150,7 +150,7 @@ async fn an_old_version_cannot_undo_a_newer_one_nor_bring_back_what_is_deleted()
 #[tokio::test]
 async fn what_cannot_be_what_it_says_is_buried_at_once_with_its_reason_and_its_neighbours_take_effect() {
     let reading = Reading::open().await;
-    let payload = |event: &Export| serde_json::to_value(event).expect("JSON")["payload"].clone();
+    let payload = |event: &Export| serde_json::to_value(event).expect("JSON")["data"].clone();
     let good = payload(&told("good", 1, "عنوان", "نص").export());
     let changed = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut bad = good.clone();
@@ -214,7 +214,7 @@ async fn two_contents_under_one_version_are_told_and_the_first_one_stays() {
     let _bisan = reading.run(&[]);
     reading.until_consumed().await;
     let other = told("a", 1, "الآخر", "نص").export();
-    let data = serde_json::to_value(&other).expect("JSON")["payload"].to_string();
+    let data = serde_json::to_value(&other).expect("JSON")["data"].to_string();
     reading.say_raw("other", "article.upserted", 1, &data).await;
     eventually("it to be buried", async || letters(&reading.redis, DEAD).await.len() == 1).await;
     assert_eq!(reading.json(&["show", "https://daily.example/a", "--json"])["title"], "الأول");
@@ -336,6 +336,58 @@ async fn names_that_share_an_authors_page_are_one_person_and_a_newsroom_is_nobod
         .collect();
     assert_eq!(counts.iter().filter(|(_, count)| *count == 2).count(), 1, "{counts:?}");
     assert_eq!(counts.len(), 7, "one of two names, one in the other source, five reporters: {counts:?}");
+}
+
+#[tokio::test]
+async fn a_merge_is_taken_back_with_all_who_follow() {
+    let reading = Reading::open().await;
+    let page = Some("https://daily.example/people/7");
+    reading
+        .say(&[
+            told("a", 1, "عنوان", "نص").by("سلمى", page).export(),
+            told("b", 1, "عنوان", "نص").by("Salma", page).export(),
+            told("c", 1, "عنوان", "نص").by("Hadi", None).export(),
+            told("d", 1, "عنوان", "نص").source("weekly").by("Salma Haddad", None).export(),
+            told("e", 1, "عنوان", "نص").source("wire").by("S. Haddad", None).export(),
+        ])
+        .await;
+    let bisan = reading.run(&[]);
+    let address = address(&bisan).await;
+    reading.until_consumed().await;
+    let id = |name: &str| -> String {
+        let found =
+            reading.db().query_row("select id from author where name = ?1", [name], |row| row.get::<_, i64>(0));
+        found.expect(name).to_string()
+    };
+    let who = async |name: &str| {
+        let person = get_json(address, &format!("/authors/{}", id(name))).await.json()["author"].clone();
+        (person["id"].to_string(), person["articles"].as_i64().expect("a count"))
+    };
+    let before = reading.dump();
+    let salma = who("Salma").await.0;
+    let merge = |one: &str, other: &str| assert!(reading.verb(&["authors", "merge", one, other]).status.success());
+    // The weekly's is the daily's, who bears two names; all of them are the wire's.
+    merge(&id("Salma Haddad"), &salma);
+    merge(&salma, &id("S. Haddad"));
+    for name in ["سلمى", "Salma", "Salma Haddad", "S. Haddad"] {
+        assert_eq!(who(name).await, (id("S. Haddad"), 4), "{name}");
+    }
+    // Whoever turns up under the same address goes with them.
+    reading.say(&[told("f", 1, "عنوان", "نص").by("A. Salma", page).export()]).await;
+    reading.until_consumed().await;
+    assert_eq!(who("A. Salma").await, (id("S. Haddad"), 5));
+    reading.say(&[told("f", 2, "عنوان", "نص").gone(Removal::Gone)]).await;
+    reading.until_consumed().await;
+
+    let split = |one: &str| assert!(reading.verb(&["authors", "split", one]).status.success());
+    split(&salma);
+    assert_eq!(who("S. Haddad").await.1, 1);
+    assert_eq!(who("سلمى").await.0, who("Salma").await.0);
+    assert_eq!((who("Salma").await.1, who("Salma Haddad").await), (3, who("Salma").await));
+    split(&id("Salma Haddad"));
+    assert_eq!((who("Salma").await.1, who("Salma Haddad").await.1), (2, 1));
+    let merged = |dump: &str| dump.lines().filter(|line| line.contains("operator")).count();
+    assert_eq!((merged(&before), merged(&reading.dump())), (0, 0));
 }
 
 #[tokio::test]
@@ -465,7 +517,7 @@ async fn an_export_of_the_archive_makes_the_same_file_and_twice_is_once() {
 
     let bad = folder.path().join("bad.ndjson");
     let hash = lines[0].replacen("\"content_hash\":\"", "\"content_hash\":\"0", 1);
-    std::fs::write(&bad, format!("no json\n{hash}\n{}\n{{\"type\":\"x\",\"payload\":{{}}}}\n", lines[1]))
+    std::fs::write(&bad, format!("no json\n{hash}\n{}\n{{\"type\":\"x\",\"data\":{{}}}}\n", lines[1]))
         .expect("written");
     let (code, summary) = rebuild(&bad);
     assert_eq!((code, summary["lines"].as_u64()), (Some(1), Some(4)));
@@ -479,8 +531,11 @@ async fn a_source_that_is_left_alone_has_no_effect_and_the_others_have() {
     let reading = Reading::open().await;
     let of = |source: &str| told("a", 1, "عنوان", "نص").source(source).by("سلمى", None).export();
     reading.say(&[of("daily"), of("weekly"), told_author("weekly", "عمر", None, 1)]).await;
+    // Nor is anybody asked about its flaws.
+    reading.say_raw("flawed", "article.upserted", 1, r#"{"source_name": "weekly", "source_url": ""}"#).await;
     let _bisan = reading.run(&["--skip-sources", "weekly,other"]);
     reading.until_consumed().await;
+    assert_eq!(letters(&reading.redis, DEAD).await.len(), 0);
     let sources: Vec<String> = {
         let db = reading.db();
         let mut query =
@@ -513,6 +568,7 @@ async fn wrong_settings_are_one_sentence_and_64() {
         (&["run", "--listen", "nowhere"][..], "(BISAN_LISTEN)"),
         (&["run", "--redis-url", "http://x"], "must begin with redis://"),
         (&["run", "--batch-max", "60000"], "(BISAN_BATCH_MAX)"),
+        (&["run", "--write-max", "0"], "(BISAN_WRITE_MAX) must not be 0"),
         (&["run", "--drain-max", "soon"], "(BISAN_DRAIN_MAX)"),
         (&["search", "--from", "yesterday", "x"], "--from"),
         (&["search", "😀"], "no word"),

@@ -301,3 +301,38 @@ async fn an_answer_under_way_is_ended_before_it_stops() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(bisan.wait().await, 0);
 }
+
+#[tokio::test]
+async fn metrics_tell_what_there_is_and_how_long_what_changed_has_waited() {
+    let (reading, _bisan, address) = with(&[
+        arabic().export(),
+        told("b", 1, "عنوان", "نص").export(),
+        arabic().with(|event| event.origin.version = 2).gone(Removal::Gone),
+    ])
+    .await;
+    let figure = async |name: &str| {
+        let answer = get(address, "/metrics", &[]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+        let line = answer.body.lines().find(|line| line.split([' ', '{']).next() == Some(name)).map(str::to_owned);
+        line.and_then(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()))
+    };
+    assert_eq!(figure("bisan_articles").await, Some(1));
+    assert_eq!(figure("bisan_deleted_articles").await, Some(1));
+    assert_eq!(figure("bisan_waiting_changes").await, Some(2));
+    assert_eq!(figure("bisan_refused_articles").await, Some(0));
+    reading.db().execute_batch("update search_dirty set dirty_at = dirty_at - 100").expect("done");
+    assert!(figure("bisan_oldest_waiting_seconds").await.is_some_and(|seconds| (100..200).contains(&seconds)));
+    reading.db().execute_batch("delete from search_dirty").expect("done");
+    assert_eq!(figure("bisan_oldest_waiting_seconds").await, Some(0));
+    // The newest entry, also when it has left the inbox.
+    let newest =
+        "select seq from (select generation, seq from inbox_seen union all select generation, seq from inbox_floor)
+                   order by generation desc, seq desc limit 1";
+    let newest: i64 = reading.db().query_row(newest, [], |row| row.get(0)).expect("an entry");
+    assert_eq!(figure("bisan_applied_seq").await, Some(newest.unsigned_abs()));
+    reading
+        .db()
+        .execute_batch("alter table article_author rename to elsewhere; alter table search_dirty rename to waits")
+        .expect("done");
+    assert_eq!((figure("bisan_file_up").await, figure("bisan_articles").await), (Some(0), None));
+}

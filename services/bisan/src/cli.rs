@@ -163,7 +163,7 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| unusable(format!("--listen (BISAN_LISTEN) {}: {error}", config.listen)))?;
-    let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone()))?;
+    let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone(), config.write_max))?;
     tracing::info!(
         address = %listener.local_addr()?, database = %store.path().display(), consumer = consumer.name(),
         "Bisan reads the stream and serves readers"
@@ -176,14 +176,7 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     };
     let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped.clone())));
     // Without an index the file answers; so nothing ends because of it.
-    let projecting = projector.map(|projector| {
-        let run = projector.run(until(stopped.clone()));
-        tokio::spawn(async move {
-            if let Err(error) = run.await {
-                tracing::error!(error = outbox::in_words(&error), "the search index is not written any more");
-            }
-        })
-    });
+    let projecting = projector.map(|projector| tokio::spawn(projector.run(until(stopped.clone()))));
     let mut consuming = tokio::spawn(consumer.run(until(stopped)));
     let ended = tokio::select! {
         () = stop => None,

@@ -13,6 +13,8 @@ use crate::SearchServer;
 
 /// More events than this in one transaction hold up readers' checkpoints and gain nothing.
 const BATCH_EVENTS_MAX: u16 = 5_000;
+/// How much longer than a write the consumer waits for its handler: the handler's own limit, which is an outage, comes first.
+const SPARE: Duration = Duration::from_secs(30);
 /// About so many bytes of events are in memory at once.
 const PREFETCH_BYTES_MAX: usize = 12 << 20;
 
@@ -51,6 +53,10 @@ pub struct Config {
     #[arg(long, env = "BISAN_BATCH_MAX", default_value = "200", value_name = "EVENTS")]
     pub batch_max: NonZeroU16,
 
+    /// A batch that takes longer to write is an outage of the disk: it is tried again, and costs no attempt
+    #[arg(long, env = "BISAN_WRITE_MAX", default_value = "30s", value_parser = duration, value_name = "DURATION")]
+    pub write_max: Duration,
+
     /// After so many attempts an event is a dead letter
     #[arg(long, env = "BISAN_ATTEMPTS_MAX", default_value = "5", value_name = "TIMES")]
     pub attempts_max: NonZeroU32,
@@ -81,6 +87,9 @@ impl Config {
         if self.claim_after.is_zero() {
             return Err(unusable("--claim-after (BISAN_CLAIM_AFTER) must not be 0"));
         }
+        if self.write_max.is_zero() {
+            return Err(unusable("--write-max (BISAN_WRITE_MAX) must not be 0"));
+        }
         self.index.check()
     }
 
@@ -96,6 +105,7 @@ impl Config {
             .prefetch_bytes_max(PREFETCH_BYTES_MAX)
             .claim_after(self.claim_after)
             .drain_max(self.drain_max)
+            .handler_timeout(self.write_max.saturating_add(SPARE))
             .retry(RetryPolicy { attempts_max: self.attempts_max, ..RetryPolicy::default() })
             .batch_handler(usize::from(self.batch_max.get()), handler)
             // While one batch is written the next one is read.

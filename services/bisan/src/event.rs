@@ -36,7 +36,7 @@ pub fn read(r#type: &str, ver: u32, data: &str) -> Result<Export, Error> {
 }
 
 /// Whether an event is what it says it is.
-pub fn check(event: &Export) -> Result<(), Error> {
+fn check(event: &Export) -> Result<(), Error> {
     let flaw = match event {
         Export::ArticleUpserted(event) => event.check(),
         Export::ArticleDeleted(event) => event.check(),
@@ -109,13 +109,4 @@ fn person(name: &str, url: Option<&str>) -> Result<(), Error> {
 
 fn at_most(what: &str, is: usize, max: usize) -> Result<(), Error> {
     if is <= max { Ok(()) } else { Err(Error::Rejected(format!("{what}: {is} is more than {max}"))) }
-}
-
-/// Where an event comes from.
-pub(crate) fn origin(event: &Export) -> &Origin {
-    match event {
-        Export::ArticleUpserted(event) => &event.origin,
-        Export::ArticleDeleted(event) => &event.origin,
-        Export::AuthorUpserted(event) => &event.origin,
-    }
 }

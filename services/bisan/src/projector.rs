@@ -72,15 +72,15 @@ impl Projector {
     }
 
     /// Brings what has changed until the end of `stop`.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::select! {
-            () = stop => Ok(()),
-            ended = self.run_on() => ended,
+            () = stop => {}
+            never = self.run_on() => match never {},
         }
     }
 
-    async fn run_on(&mut self) -> Result<(), Error> {
-        let _turn = self.turn().await?;
+    async fn run_on(&mut self) -> std::convert::Infallible {
+        let _turn = self.turn().await;
         let mut backoff = Backoff::default();
         let mut was_away = false;
         loop {
@@ -99,26 +99,28 @@ impl Projector {
                     }
                     tokio::time::sleep(backoff.wait(retry_after)).await;
                 }
-                // The file is busy or full for a moment: as with the index, everything waits.
-                Err(error @ (Error::Database(_) | Error::TooSlow(_))) => {
+                // Whatever it is: as with the index, everything waits. Nobody would notice an end.
+                Err(error) => {
                     tracing::warn!(error = outbox::in_words(&error), "cannot see what the search index is to have");
                     tokio::time::sleep(backoff.wait(None)).await;
                 }
-                Err(error) => return Err(error),
             }
         }
     }
 
     /// Two at once could bring an older state after a newer one. So there is a lock beside the file, which goes with its
     /// process, however that ends.
-    async fn turn(&self) -> Result<File, Error> {
-        let mut told = false;
+    async fn turn(&self) -> File {
+        let mut told = String::new();
         loop {
-            if let Some(lock) = lock(&self.store, "projector.lock")? {
-                return Ok(lock);
-            }
-            if !std::mem::replace(&mut told, true) {
-                tracing::info!("another process brings articles to the search index; waiting for its end");
+            let why = match lock(&self.store, "projector.lock") {
+                Ok(Some(lock)) => return lock,
+                Ok(None) => "another process brings articles to it".to_owned(),
+                Err(error) => outbox::in_words(&error),
+            };
+            if why != told {
+                tracing::info!(why, "waiting for the turn to bring articles to the search index");
+                told = why;
             }
             tokio::time::sleep(TURN_INTERVAL).await;
         }
@@ -141,14 +143,11 @@ impl Projector {
 
     async fn load(&mut self) -> Result<Tick, Stop> {
         let (items_max, bytes_max) = (self.server.batch_documents_max.get(), self.carrier.bytes_max());
-        let (swaps, waiting, items) = self
+        let (waiting, bytes) = self
             .store
-            .read(move |tx| {
-                let waiting = store::waiting_count(tx, Queue::Live)?;
-                Ok((store::swaps(tx)?, waiting, store::waiting(tx, Queue::Live, items_max, bytes_max)?))
-            })
+            .read(|tx| Ok((store::waiting_count(tx, Queue::Live)?, store::waiting_bytes(tx, Queue::Live)?)))
             .await?;
-        if items.is_empty() {
+        if waiting == 0 {
             self.waiting_since = None;
             // An index that was lost is to be found so before the next article comes.
             if self.looked_at.is_none_or(|at| at.elapsed() >= INDEX_INTERVAL) {
@@ -158,10 +157,15 @@ impl Projector {
             return Ok(Tick::Idle);
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        // What does not fit into one request does not wait for more.
-        if items.len() as u64 == waiting && items.len() < items_max && since.elapsed() < self.server.batch_wait_max {
+        // What does not fit into one request does not wait for more. Nothing of it is read before.
+        let fits = waiting < items_max as u64 && bytes < bytes_max as u64;
+        if fits && since.elapsed() < self.server.batch_wait_max {
             return Ok(Tick::Idle);
         }
+        let (swaps, items) = self
+            .store
+            .read(move |tx| Ok((store::swaps(tx)?, store::waiting(tx, Queue::Live, items_max, bytes_max)?)))
+            .await?;
         self.ensure_index().await?;
         let mut load = Load::new(items);
         let mut settled = 0;
@@ -230,12 +234,12 @@ pub(crate) fn note(tx: &rusqlite::Transaction<'_>, queue: Queue, settled: &Settl
     }
     for item in &settled.brought {
         store::brought(tx, queue, item.id, item.change)?;
-        store::accepted(tx, item.id)?;
+        store::accepted(tx, queue, item.id)?;
     }
     for (item, fault) in &settled.refused {
         tracing::warn!(article = item.id, reason = %fault, "the search index does not take an article; setting it aside");
         store::brought(tx, queue, item.id, item.change)?;
-        store::refused(tx, item.id, item.change, &fault.code, &fault.to_string())?;
+        store::refused(tx, queue, item.id, item.change, &fault.code, &fault.to_string())?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use contract::Export;
+use contract::{Export, Line};
 use serde::Serialize;
 
 use crate::store::{self, Applied, Store};
@@ -10,8 +10,9 @@ use crate::{Error, event};
 
 /// A longer line is no line of an export.
 pub const LINE_BYTES_MAX: u64 = 16 << 20;
-/// So many lines share a transaction.
+/// So many lines share a transaction, or fewer with so many bytes.
 const LINES_MAX: usize = 500;
+const BYTES_MAX: usize = 8 << 20;
 /// So many bad lines are named; all are counted.
 const COMPLAINTS_MAX: usize = 100;
 
@@ -37,17 +38,19 @@ pub struct Rebuilt {
 /// Reads an export into the file. What is newer there stays; again: nothing happens. Lines that are wrong are told, and the
 /// others are read.
 pub fn rebuild(store: &Store, lines: impl BufRead, mut progress: impl FnMut(&Rebuilt)) -> Result<Rebuilt, Failed> {
-    let (mut rebuilt, mut batch) = (Rebuilt::default(), vec![]);
+    let (mut rebuilt, mut batch, mut bytes) = (Rebuilt::default(), vec![], 0);
     let mut lines = Lines { from: lines, number: 0 };
     while let Some((number, line)) = lines.next()? {
+        bytes += line.as_ref().map_or(0, String::len);
         match line.and_then(|line| read(&line)) {
             Ok(None) => continue,
             Ok(Some(event)) => batch.push((number, event)),
             Err(reason) => complain(&mut rebuilt, number, reason),
         }
         rebuilt.lines += 1;
-        if batch.len() >= LINES_MAX {
+        if batch.len() >= LINES_MAX || bytes >= BYTES_MAX {
             write(store, &mut batch, &mut rebuilt)?;
+            bytes = 0;
             progress(&rebuilt);
         }
     }
@@ -70,9 +73,8 @@ fn read(line: &str) -> Result<Option<Export>, String> {
     if line.trim().is_empty() {
         return Ok(None);
     }
-    let event: Export = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    event::check(&event).map_err(|error| error.to_string())?;
-    Ok(Some(event))
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    event::read(&line.r#type, line.ver, line.data.get()).map(Some).map_err(|error| error.to_string())
 }
 
 fn write(store: &Store, batch: &mut Vec<(u64, Export)>, rebuilt: &mut Rebuilt) -> Result<(), Error> {

@@ -83,7 +83,7 @@ pub enum Told {
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Summary {
-    /// `swapped`, or `dropped`.
+    /// `swapped`, `dropped`, or `kept`: a way back was given up.
     pub ended: &'static str,
     /// Documents of the index that answers searches.
     pub documents: u64,
@@ -100,7 +100,7 @@ pub enum Goal {
     Rebuild,
     /// Let the one that was before answer again, brought up to date.
     SwapBack,
-    /// Delete the spare index, whatever it is kept for.
+    /// Give up a way back, and keep the index; else delete the spare index, whatever it is kept for.
     Drop,
 }
 
@@ -127,13 +127,13 @@ impl Reindex {
     /// Does it, to the end.
     pub async fn run(&self, goal: Goal, told: &mut (impl FnMut(Told) + Send)) -> Result<Summary, Error> {
         let begun = Instant::now();
-        self.begin(goal, told).await?;
+        let kept = self.begin(goal, told).await?;
         let mut backoff = Backoff::default();
         let (mut away_since, mut away_last): (Option<Instant>, Option<Instant>) = (None, None);
         let ended = loop {
             let Some(spare) = self.store.read(|tx| Ok(store::spare(tx)?)).await? else { break "dropped" };
             if spare.step == Step::Swapped {
-                break "swapped";
+                break if kept { "kept" } else { "swapped" };
             }
             match self.step(&spare, told).await {
                 Ok(()) => {
@@ -164,33 +164,38 @@ impl Reindex {
         Ok(Summary { ended, documents, refused, milliseconds })
     }
 
-    async fn begin(&self, goal: Goal, told: &mut impl FnMut(Told)) -> Result<(), Error> {
+    /// Whether all that was asked for is that a way back be given up.
+    async fn begin(&self, goal: Goal, told: &mut impl FnMut(Told)) -> Result<bool, Error> {
         let refuse = |why: &str| Err(Error::Index(why.to_owned()));
         let spare = self.store.read(|tx| Ok(store::spare(tx)?)).await?;
-        let step = spare.map(|spare| spare.step);
-        let next = match (goal, step) {
-            (Goal::Rebuild, None | Some(Step::Swapped | Step::Dropping)) => Step::Making,
-            (Goal::Rebuild, Some(step)) => {
-                told(Told::Resumed { step: step.as_str() });
-                return Ok(());
+        let (step, back) = spare.map_or((None, false), |spare| (Some(spare.step), spare.back));
+        match (goal, step) {
+            (Goal::Rebuild, None | Some(Step::Swapped | Step::Dropping)) => {
+                self.store.write(|tx| Ok(store::begin(tx, false)?)).await?;
             }
-            (Goal::SwapBack, Some(Step::Swapped)) => Step::CatchingUp,
+            (Goal::SwapBack, Some(Step::Swapped)) => self.store.write(|tx| Ok(store::begin_back(tx)?)).await?,
             (Goal::SwapBack, None | Some(Step::Dropping)) => {
                 return refuse("no index is kept that could be swapped back");
             }
+            // Either was interrupted, and is what is asked for now.
+            (Goal::Rebuild, Some(step)) if !back => told(Told::Resumed { step: step.as_str() }),
+            (Goal::SwapBack, Some(step)) if back => told(Told::Resumed { step: step.as_str() }),
+            (Goal::Rebuild, Some(_)) => {
+                return refuse("a way back is under way: let it end (`--swap-back`), or --abort it");
+            }
             (Goal::SwapBack, Some(_)) => return refuse("a rebuild is under way: let it end, or --abort it"),
             (Goal::Drop, Some(Step::Swapping)) => {
-                return refuse("they are changing places just now: let that end first (`bisan reindex`)");
+                let verb = if back { "bisan reindex --swap-back" } else { "bisan reindex" };
+                return refuse(&format!("they are changing places just now: let that end first (`{verb}`)"));
             }
-            (Goal::Drop, Some(_)) => Step::Dropping,
-            (Goal::Drop, None) => return Ok(()),
-        };
-        self.store
-            .write(move |tx| match next {
-                Step::Making => Ok(store::begin(tx)?),
-                other => Ok(store::step(tx, other)?),
-            })
-            .await
+            (Goal::Drop, Some(Step::CatchingUp)) if back => {
+                self.store.write(|tx| Ok(store::keep(tx)?)).await?;
+                return Ok(true);
+            }
+            (Goal::Drop, Some(_)) => self.store.write(|tx| Ok(store::step(tx, Step::Dropping)?)).await?,
+            (Goal::Drop, None) => {}
+        }
+        Ok(false)
     }
 
     /// The whole of one step, or a part after which it can be told again where it stands.
@@ -201,7 +206,8 @@ impl Reindex {
             told(Told::Mending {
                 what: vec![format!("{} is not there any more: it is built from the beginning", self.server.spare())],
             });
-            self.store.write(|tx| Ok(store::begin(tx)?)).await?;
+            let back = spare.back;
+            self.store.write(move |tx| Ok(store::begin(tx, back)?)).await?;
             return Ok(());
         }
         match spare.step {

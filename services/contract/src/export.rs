@@ -1,15 +1,39 @@
 //! What the archive gives out: every version it has, one to a line.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{ArticleDeleted, ArticleUpserted, AuthorUpserted};
 
-/// One line of an export in NDJSON: `{"type": "article.upserted", "payload": {...}}`, with the event's own payload.
+/// One line of an export in NDJSON: `{"type": "article.upserted", "ver": 1, "id": "...", "data": {...}}`, the event as it came.
 ///
 /// Lines may stand in any order, and twice: the version says what is newer. What else a line says is left alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line<'a> {
+    /// The event's type.
+    #[serde(borrow)]
+    pub r#type: Cow<'a, str>,
+    /// The version of the payload's shape.
+    #[serde(default = "first")]
+    pub ver: u32,
+    /// The event's id; a line from elsewhere may have none.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Cow<'a, str>>,
+    /// The event's own payload.
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+}
+
+fn first() -> u32 {
+    1
+}
+
+/// An event of any of our types. Written as JSON it is a [`Line`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", content = "payload")]
+#[serde(tag = "type", content = "data")]
 #[allow(clippy::large_enum_variant, reason = "nearly all are of the large one")]
 pub enum Export {
     #[allow(missing_docs)]
@@ -56,8 +80,11 @@ mod tests {
         let line = Export::AuthorUpserted(AuthorUpserted { origin, author });
         let mut json = serde_json::to_value(&line).expect("JSON");
         assert_eq!(json["type"], line.r#type());
-        assert_eq!(json["payload"]["author"]["name"], "سلمى");
+        assert_eq!(json["data"]["author"]["name"], "سلمى");
         json["archived_at"] = "2026-01-02T00:00:00Z".into();
-        assert_eq!(serde_json::from_value::<Export>(json).expect("a line"), line);
+        let text = json.to_string();
+        let read: Line<'_> = serde_json::from_str(&text).expect("a line");
+        assert_eq!((&*read.r#type, read.ver, read.id), (line.r#type(), 1, None));
+        assert_eq!(serde_json::from_value::<Export>(json).expect("an event"), line);
     }
 }

@@ -13,8 +13,8 @@ mod schema;
 pub use article::{Article, ArticleDeleted, ArticleUpserted, Byline, Removal};
 pub use author::{Author, AuthorUpserted};
 pub use canonical::canonical;
-pub use export::Export;
-pub use origin::{Flawed, Origin};
+pub use export::{Export, Line};
+pub use origin::{Flawed, Origin, source_name};
 pub use schema::schemas;
 
 /// The stream that all of it goes to.

@@ -1,5 +1,7 @@
 //! Where a state of something comes from: every payload begins with it.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,16 @@ impl Origin {
         }
         Ok(())
     }
+}
+
+/// The source that a payload names, whatever else is wrong with it.
+pub fn source_name(payload: &str) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        source_name: Cow<'a, str>,
+    }
+    serde_json::from_str(payload).ok().map(|Named { source_name }| source_name)
 }
 
 /// Why a payload cannot be what it says it is.

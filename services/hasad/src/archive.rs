@@ -85,11 +85,11 @@ impl BatchHandler for Archive {
 
 impl Archive {
     fn hear(&self, entry: &Entry) -> Result<Heard, String> {
-        let heard = told::read(&entry.r#type, entry.ver, &entry.data, &entry.id, self.object_bytes_max)?;
-        Ok(match heard {
-            Heard::Version(told) if self.skip.contains(&told.source_name) => Heard::Nothing,
-            heard => heard,
-        })
+        // First of all: nobody is to be asked about the flaws of what is left alone.
+        if told::is_of(&entry.data, &self.skip) {
+            return Ok(Heard::Nothing);
+        }
+        told::read(&entry.r#type, entry.ver, &entry.data, &entry.id, self.object_bytes_max)
     }
 
     async fn archive(&self, entries: &[Entry], heard: &[Heard]) -> Result<(), Error> {
@@ -140,6 +140,15 @@ pub(crate) async fn own(db: &PgPool, objects: &Objects) -> Result<(), Error> {
     if owner == id { Ok(()) } else { Err(Error::OtherOwner(owner, id)) }
 }
 
+/// Makes sure that the store belongs to no other archive, and writes nothing.
+pub(crate) async fn look_whose(db: &PgPool, objects: &Objects) -> Result<(), Error> {
+    let id = store::id(db).await?;
+    match objects.owner().await?.filter(|owner| *owner != id) {
+        None => Ok(()),
+        Some(owner) => Err(Error::OtherOwner(owner, id)),
+    }
+}
+
 /// Writes versions and what they say, in the caller's transaction. When this returns, every object is safe in the store, and
 /// nobody deletes it before the transaction has ended.
 pub(crate) async fn write(db: &mut PgConnection, objects: &Objects, told: &[&Told]) -> Result<Wrote, Error> {
@@ -147,10 +156,10 @@ pub(crate) async fn write(db: &mut PgConnection, objects: &Objects, told: &[&Tol
     if told.is_empty() {
         return Ok(wrote);
     }
-    let urls: Vec<_> = told.iter().map(|told| told.source_url.as_str()).collect();
-    let purged = store::purged(db, &urls).await?;
-    let told: Vec<&Told> = told.iter().copied().filter(|told| !purged.contains(&told.source_url)).collect();
-    wrote.passed_over = (urls.len() - told.len()) as u64;
+    let all = told.len();
+    let erased = store::erased(db, told).await?;
+    let told: Vec<&Told> = told.iter().copied().filter(|told| !erased.contains(&told.place())).collect();
+    wrote.passed_over = (all - told.len()) as u64;
 
     let contents: BTreeMap<&str, &[u8]> =
         told.iter().filter_map(|told| Some((told.content_hash.as_str(), told.object.as_deref()?))).collect();
@@ -176,10 +185,17 @@ pub(crate) async fn write(db: &mut PgConnection, objects: &Objects, told: &[&Tol
         store::lock_pages(db, &told).await?;
         store::demote(db, &told).await?;
         wrote.versions = store::insert(db, &told).await?;
-        if wrote.versions < told.len() as u64
-            && let Some((source_url, version)) = store::contradiction(db, &told).await?
-        {
-            return Err(Error::Contradiction { source_url, version });
+        if wrote.versions < told.len() as u64 {
+            if let Some((source_url, version)) = store::contradiction(db, &told).await? {
+                return Err(Error::Contradiction { source_url, version });
+            }
+            // A page was purged while we waited for its lock: what was put for it goes without a grace.
+            let erased = store::erased(db, &told).await?;
+            let in_vain = told.iter().filter(|told| told.object.is_some() && erased.contains(&told.place()));
+            let in_vain: Vec<_> = in_vain.map(|told| told.content_hash.clone()).collect();
+            if !in_vain.is_empty() {
+                store::waive_grace(db, &in_vain).await?;
+            }
         }
     }
     Ok(wrote)

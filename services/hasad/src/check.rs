@@ -14,7 +14,8 @@ use sqlx::PgPool;
 use crate::objects::{Listed, Objects, hash, shards};
 use crate::{Error, store};
 
-/// Of each kind so many faults are told one by one; all are counted.
+/// Of each kind so many faults are told one by one. Faults of objects are all counted; rows are looked through up to here, and
+/// the next check goes on.
 pub(crate) const FAULTS_MAX: usize = 10_000;
 /// So many rows are read together.
 const CHUNK: i64 = 10_000;
@@ -124,25 +125,37 @@ impl Check<'_> {
     }
 
     fn add(&self, checked: &mut Checked, kind: Kind, what: String, how: String, mended: Option<&'static str>) {
-        if !self.ignore.contains(&kind) {
+        if !self.is_ignored(kind) {
             checked.add(kind, what, how, mended);
         }
     }
 
+    fn is_ignored(&self, kind: Kind) -> bool {
+        self.ignore.contains(&kind)
+    }
+
+    /// What nobody is told of is not touched either.
+    fn mends(&self, kind: Kind) -> bool {
+        self.repair && !self.is_ignored(kind)
+    }
+
     /// What the rows alone tell.
     async fn rows(&self, checked: &mut Checked) -> Result<(), Error> {
+        let mut two_current = false;
         for (url, currents) in store::broken_currents(self.db, FAULTS_MAX as i64).await? {
             let (kind, how) = match currents {
                 0 => (Kind::WrongCurrent, "has no current version".to_owned()),
                 1 => (Kind::WrongCurrent, "has a current version that is not its newest".to_owned()),
                 many => (Kind::TwoCurrent, format!("has {many} current versions")),
             };
-            let mended = if self.repair { Some(mend::currents(self.db, &url).await?) } else { None };
+            let mended = if self.mends(kind) { Some(mend::currents(self.db, &url).await?) } else { None };
+            two_current |= kind == Kind::TwoCurrent && mended.is_none();
             self.add(checked, kind, url, how, mended);
         }
         // After them: it cannot be put back before.
         if !store::has_index(self.db).await? {
-            let mended = if self.repair { Some(mend::index(self.db).await?) } else { None };
+            let mends = self.mends(Kind::NoConstraint) && !two_current;
+            let mended = if mends { Some(mend::index(self.db).await?) } else { None };
             let how = "does not exist, or is not valid".to_owned();
             self.add(checked, Kind::NoConstraint, "hasad.version_current".to_owned(), how, mended);
         }
@@ -220,10 +233,13 @@ impl Check<'_> {
             true => format!("has {} bytes and is sound, and its row says {says}", bytes.len()),
             false => format!("has {} bytes, and its row says {says}", bytes.len()),
         };
-        let mended = match (self.repair, sound) {
+        let mended = match (self.mends(Kind::WrongSize), sound) {
             (false, _) => None,
             (true, true) => Some(mend::size(self.db, &row.hash, bytes.len()).await?),
-            (true, false) => Some(mend::bytes(self.db, self.objects, &row.hash).await?),
+            (true, false) => match mend::bytes(self.db, self.objects, &row.hash).await? {
+                None => return Ok(()),
+                mended => mended,
+            },
         };
         self.add(checked, Kind::WrongSize, row.hash.clone(), how, mended);
         Ok(())
@@ -234,7 +250,7 @@ impl Check<'_> {
         let mut left: Vec<(String, i64)> = left.into_iter().map(|(hash, bytes)| (hash, bytes as i64)).collect();
         left.sort();
         let (hashes, bytes): (Vec<_>, Vec<_>) = left.into_iter().unzip();
-        let orphans = mend::orphans(self.db, &hashes, &bytes, self.repair).await?;
+        let orphans = mend::orphans(self.db, &hashes, &bytes, self.mends(Kind::Orphan)).await?;
         for (hash, bytes) in orphans {
             // Deleted meanwhile.
             if self.objects.bytes(&hash).await?.is_none() {
@@ -267,7 +283,13 @@ impl Check<'_> {
             }
         }
         for (name, is) in corrupt {
-            let mended = if self.repair { Some(mend::bytes(self.db, self.objects, &name).await?) } else { None };
+            let mended = match self.mends(Kind::Corrupt) {
+                false => None,
+                true => match mend::bytes(self.db, self.objects, &name).await? {
+                    None => continue,
+                    mended => mended,
+                },
+            };
             self.add(checked, Kind::Corrupt, name, format!("has the bytes of {is}"), mended);
         }
         Ok(())

@@ -26,6 +26,8 @@ pub(crate) const WHICH: &str = "Which";
 
 /// A statement or a lock may take so long.
 const STATEMENT_MAX: &str = "60s";
+/// A statement that looks at all there is.
+const SCAN_MAX: &str = "1h";
 const LOCK_MAX: &str = "30s";
 /// One request to the store, and all tries of it together.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -43,11 +45,15 @@ pub struct Database {
 impl Database {
     /// How to connect; checked, not connected.
     pub fn options(&self) -> Result<PgConnectOptions, Unusable> {
+        self.options_with(STATEMENT_MAX)
+    }
+
+    fn options_with(&self, statement_max: &str) -> Result<PgConnectOptions, Unusable> {
         Ok(terminal::postgres(self.database_url.as_ref(), "hasad")?.options([
             // The inbox lies beside the rows that it guards.
             ("search_path", "hasad"),
             ("lock_timeout", LOCK_MAX),
-            ("statement_timeout", STATEMENT_MAX),
+            ("statement_timeout", statement_max),
             // A transaction waits for objects; longer than any of them may take, it has been forgotten.
             ("idle_in_transaction_session_timeout", "120s"),
             ("client_min_messages", "warning"),
@@ -62,7 +68,15 @@ impl Database {
 
     /// Some connections. The first one is made at once, so that what stands in the way is told.
     pub(crate) async fn pool(&self, connections: u32) -> anyhow::Result<PgPool> {
-        let options = self.options()?;
+        self.pool_with(connections, self.options()?).await
+    }
+
+    /// The same, for verbs that look at all there is.
+    pub(crate) async fn pool_for_scans(&self, connections: u32) -> anyhow::Result<PgPool> {
+        self.pool_with(connections, self.options_with(SCAN_MAX)?).await
+    }
+
+    async fn pool_with(&self, connections: u32, options: PgConnectOptions) -> anyhow::Result<PgPool> {
         drop(terminal::open(&options).await.map_err(Error::Database)?);
         Ok(pool(options, connections))
     }
@@ -121,11 +135,11 @@ impl Place {
     pub fn open(&self) -> Result<Objects, Unusable> {
         let bad = |why: &str| Unusable(format!("--store (HASAD_STORE) {why}"));
         let at_once = usize::from(self.requests_max.get());
-        if let Some(folder) = self.folder() {
+        if let Some(folder) = self.folder()? {
             if folder.is_empty() {
                 return Err(bad("names no folder: file:///var/lib/hasad"));
             }
-            let opened = Objects::in_folder(std::path::Path::new(folder), at_once);
+            let opened = Objects::in_folder(std::path::Path::new(&folder), at_once);
             return opened.map_err(|error| bad(&format!("cannot be used: {}", outbox::in_words(&error))));
         }
         if self.store == "memory:" {
@@ -133,6 +147,10 @@ impl Place {
         }
         let url = Url::parse(&self.store).ok().filter(|url| url.scheme() == "s3");
         let url = url.ok_or_else(|| bad("must begin with file:, s3:// or memory:"))?;
+        // It appears in the log.
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(bad("must hold no key: it goes into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+        }
         let bucket = url.host_str().ok_or_else(|| bad("names no bucket: s3://bucket/prefix"))?;
         let root = Path::from_url_path(url.path()).map_err(|_| bad("has a prefix that no store takes"))?;
         let store = self.s3(bucket).build().map_err(|error| bad(&outbox::in_words(&error)))?;
@@ -184,7 +202,7 @@ impl Place {
 
     /// The same, for verbs that look at what another process wrote: a folder that is not there is a mistake.
     pub(crate) fn open_shared(&self) -> Result<Objects, Unusable> {
-        let folder = self.folder().filter(|folder| !std::path::Path::new(folder).is_dir());
+        let folder = self.folder()?.filter(|folder| !std::path::Path::new(folder).is_dir());
         match folder {
             Some(folder) if !folder.is_empty() => {
                 Err(Unusable(format!("--store (HASAD_STORE) names a folder that is not there: {folder}")))
@@ -193,9 +211,32 @@ impl Place {
         }
     }
 
-    fn folder(&self) -> Option<&str> {
-        self.store.strip_prefix("file:").map(|folder| folder.strip_prefix("//").unwrap_or(folder))
+    fn folder(&self) -> Result<Option<String>, Unusable> {
+        let Some(folder) = self.store.strip_prefix("file:") else { return Ok(None) };
+        let folder = decoded(folder.strip_prefix("//").unwrap_or(folder));
+        let folder = folder.ok_or_else(|| Unusable("--store (HASAD_STORE) names no folder in UTF-8".to_owned()))?;
+        Ok(Some(folder))
     }
+}
+
+/// A path as it stands in a URL: `%20` is a blank there. None: it is not UTF-8.
+fn decoded(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, left @ ..] = rest {
+        let digit = |at: usize| left.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &left[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = left;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// Everything that `run` needs to know.
@@ -269,7 +310,10 @@ impl Config {
         let redis =
             self.redis_url.as_ref().ok_or_else(|| Unusable("--redis-url (REDIS_URL) is not set".to_owned()))?;
         let rules = [
-            (redis.reveal().starts_with("redis"), "--redis-url (REDIS_URL) must begin with redis:// or rediss://"),
+            (
+                ["redis://", "rediss://", "unix://"].iter().any(|scheme| redis.reveal().starts_with(scheme)),
+                "--redis-url (REDIS_URL) must begin with redis://, rediss:// or unix://",
+            ),
             (!self.claim_after.is_zero(), "--claim-after (HASAD_CLAIM_AFTER) must not be 0"),
             (!self.write_max.is_zero(), "--write-max (HASAD_WRITE_MAX) must not be 0"),
             (
@@ -281,5 +325,25 @@ impl Config {
             Some((_, sentence)) => Err(Unusable(sentence.to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_at_everything_may_take_longer_than_one_statement() {
+        let database = Database { database_url: Some("postgres://db/news".into()) };
+        let said = |options: PgConnectOptions| options.get_options().unwrap_or_default().to_owned();
+        assert!(said(database.options().expect("sound")).contains("statement_timeout=60s"));
+        assert!(said(database.options_with(SCAN_MAX).expect("sound")).contains("statement_timeout=1h"));
+    }
+
+    #[test]
+    fn a_folder_is_read_as_a_url_says_it() {
+        assert_eq!(decoded("/var/lib/my%20objects").as_deref(), Some("/var/lib/my objects"));
+        assert_eq!(decoded("./%D8%A7/100%/%zz").as_deref(), Some("./ا/100%/%zz"));
+        assert_eq!(decoded("/%ff"), None);
     }
 }

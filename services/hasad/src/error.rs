@@ -45,6 +45,9 @@ pub enum Error {
     /// An object is being deleted at this moment: in a while it may be written anew.
     #[error("{0} objects are being swept at this moment")]
     Sweeping(usize),
+    /// A page whose versions became more each time that it was looked at.
+    #[error("{0} is written all the time: call it again")]
+    Restless(String),
     /// The store is another archive's: a sweep would take what only the other one names.
     #[error(
         "the store belongs to another archive: its object `owner` says {0}, and this one is {1}. \

@@ -137,14 +137,27 @@ impl Objects {
         }
     }
 
-    /// Sets an object aside, so that it can be written anew and a person can still look at it: in a folder beside the others.
-    pub(crate) async fn set_aside(&self, hash: &str) -> Result<(), Error> {
-        let aside: Path = self.root.parts().chain([ASIDE, hash].map(Into::into)).collect();
-        match self.store.copy(&self.name(hash), &aside).await {
-            Ok(()) => self.delete(hash).await,
-            Err(Error::NotFound { .. }) => Ok(()),
+    /// Deletes an object, and what was set aside of it: a copy with one wrong byte says as much as the article.
+    pub(crate) async fn erase(&self, hash: &str) -> Result<(), Error> {
+        self.delete(hash).await?;
+        match self.store.delete(&self.aside(hash)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Sets an object aside, so that it can be written anew and a person can still look at it: in a folder beside the others.
+    /// `false`: it is not there.
+    pub(crate) async fn set_aside(&self, hash: &str) -> Result<bool, Error> {
+        match self.store.copy(&self.name(hash), &self.aside(hash)).await {
+            Ok(()) => self.delete(hash).await.map(|()| true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn aside(&self, hash: &str) -> Path {
+        self.root.parts().chain([ASIDE, hash].map(Into::into)).collect()
     }
 
     /// The objects of one shard: those whose hash begins with these two digits, by their hash.
@@ -185,22 +198,31 @@ impl Objects {
         folder::tidy(folder.join(PREFIX), SystemTime::now() - older_than).await
     }
 
+    /// Whose the store is; none: nobody's yet.
+    pub(crate) async fn owner(&self) -> Result<Option<String>, Error> {
+        match self.store.get(&self.owner_name()).await {
+            Ok(there) => Ok(Some(String::from_utf8_lossy(&there.bytes().await?).trim().to_owned())),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes into the store whose it is, unless that is there already. Returns what is there.
     pub(crate) async fn claim(&self, owner: &str) -> Result<String, Error> {
-        let name: Path = self.root.parts().chain([OWNER.into()]).collect();
-        let there = match self.store.get(&name).await {
-            Err(Error::NotFound { .. }) => {
-                let mode = if self.conditional { PutMode::Create } else { PutMode::Overwrite };
-                match self.store.put_opts(&name, owner.to_owned().into(), mode.into()).await {
-                    Ok(_) => return Ok(owner.to_owned()),
-                    // Somebody was quicker.
-                    Err(Error::AlreadyExists { .. }) => self.store.get(&name).await?,
-                    Err(error) => return Err(error),
-                }
-            }
-            there => there?,
-        };
-        Ok(String::from_utf8_lossy(&there.bytes().await?).trim().to_owned())
+        if let Some(there) = self.owner().await? {
+            return Ok(there);
+        }
+        let mode = if self.conditional { PutMode::Create } else { PutMode::Overwrite };
+        match self.store.put_opts(&self.owner_name(), owner.to_owned().into(), mode.into()).await {
+            Ok(_) => Ok(owner.to_owned()),
+            // Somebody was quicker.
+            Err(Error::AlreadyExists { .. }) => Ok(self.owner().await?.unwrap_or_default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn owner_name(&self) -> Path {
+        self.root.parts().chain([OWNER.into()]).collect()
     }
 }
 

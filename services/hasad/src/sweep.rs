@@ -43,7 +43,8 @@ pub(crate) struct Swept {
 pub(crate) struct Sweep<'a> {
     pub(crate) db: &'a PgPool,
     pub(crate) objects: &'a Objects,
-    pub(crate) grace: Duration,
+    /// None: only what has no grace, being what a purge left.
+    pub(crate) grace: Option<Duration>,
     pub(crate) tell: &'a (dyn Fn(&Swept) + Sync),
 }
 
@@ -54,14 +55,14 @@ impl Sweep<'_> {
         self.adopt_orphans(&mut swept).await?;
         swept.marked = store::mark(self.db).await?.len() as u64;
         (self.tell)(&swept);
-        self.delete(None, &mut swept).await?;
-        swept.leftovers = self.objects.tidy(self.grace).await?;
+        self.delete(&mut swept).await?;
+        swept.leftovers = self.objects.tidy(self.grace.unwrap_or_default()).await?;
         Ok(swept)
     }
 
     /// What it would delete now, and what it would mark: nothing is written.
     pub(crate) async fn dry_run(&self) -> Result<Swept, Error> {
-        let (deleted, bytes) = store::marked(self.db, self.grace).await?;
+        let (deleted, bytes) = store::marked(self.db, self.grace.unwrap_or_default()).await?;
         let mut swept = Swept { deleted: deleted.unsigned_abs(), bytes: bytes.unsigned_abs(), ..Swept::default() };
         swept.marked = store::unmarked(self.db).await?.unsigned_abs();
         let mut chunks = self.objects.list().try_chunks(CHUNK);
@@ -93,10 +94,10 @@ impl Sweep<'_> {
         ours
     }
 
-    /// Deletes what is marked and whose grace is over; only certain ones, if hashes are given.
-    pub(crate) async fn delete(&self, only: Option<&[String]>, swept: &mut Swept) -> Result<(), Error> {
+    /// Deletes what is marked and whose grace is over.
+    pub(crate) async fn delete(&self, swept: &mut Swept) -> Result<(), Error> {
         loop {
-            let claimed = store::claim(self.db, self.grace, only, BATCH).await?;
+            let claimed = store::claim(self.db, self.grace, BATCH).await?;
             if claimed.is_empty() {
                 return Ok(());
             }
@@ -111,7 +112,7 @@ impl Sweep<'_> {
                 if begun.elapsed() > DELETE_MAX {
                     Err(Error::Slow(DELETE_MAX))
                 } else {
-                    Ok(self.objects.delete(hash).await?)
+                    Ok(self.objects.erase(hash).await?)
                 }
             });
             let deletes = deletes.buffer_unordered(self.objects.at_once).try_collect::<Vec<()>>();

@@ -1,5 +1,7 @@
 //! What an event tells the archive: checked whole, before anything is written.
 
+use std::collections::BTreeSet;
+
 use contract::{Article, ArticleDeleted, ArticleUpserted, AuthorUpserted, Flawed, Origin, Removal, canonical};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -12,7 +14,7 @@ pub(crate) const URL_BYTES_MAX: usize = 2_000;
 /// Of a title, this much stands in the row; the object has all of it.
 const TITLE_CHARS_MAX: usize = 500;
 /// The version of the payloads' shapes that we know.
-const SHAPE: u32 = 1;
+pub(crate) const SHAPE: u32 = 1;
 
 /// One version of a page, as it is to be archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,13 @@ pub(crate) struct Told {
     pub(crate) event_id: String,
 }
 
+impl Told {
+    /// Which version of which page it is.
+    pub(crate) fn place(&self) -> (String, i64) {
+        (self.source_url.clone(), self.version)
+    }
+}
+
 /// What is to be done with an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -56,6 +65,12 @@ struct Beside {
     _article: Option<IgnoredAny>,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+/// Whether a payload, of whatever shape, is of one of these sources.
+pub(crate) fn is_of(payload: &str, sources: &BTreeSet<String>) -> bool {
+    // Most archives leave nothing alone, and need not look.
+    !sources.is_empty() && contract::source_name(payload).is_some_and(|name| sources.contains(&*name))
 }
 
 /// Reads an event. The reason of an error is for people: the event is buried with it.

@@ -274,7 +274,19 @@ impl Server {
             Ok(found) => found,
             Err(fault) => return (400, fault),
         };
-        let query = bisan::fold::text(body["q"].as_str().unwrap_or_default());
+        // A minus before a word wants it not to be there.
+        let (minus, query): (Vec<&str>, Vec<&str>) = body["q"]
+            .as_str()
+            .unwrap_or_default()
+            .split_whitespace()
+            .partition(|word| word.starts_with('-') && word.len() > 1);
+        let unwanted: Vec<String> = minus
+            .iter()
+            .flat_map(|word| bisan::fold::words(word))
+            .flat_map(|word| word.tokens)
+            .map(|word| format!(" {word} "))
+            .collect();
+        let query = bisan::fold::text(&query.join(" "));
         let words: Vec<&str> = query.split_whitespace().collect();
         let wanted: Vec<String> = words
             .iter()
@@ -283,7 +295,10 @@ impl Server {
             .collect();
         let matches = |document: &&&Value| {
             let there = document["id"].as_i64().and_then(|id| index.words.get(&id));
-            there.is_some_and(|there| wanted.iter().all(|word| there.contains(&**word)))
+            there.is_some_and(|there| {
+                wanted.iter().all(|word| there.contains(&**word))
+                    && !unwanted.iter().any(|word| there.contains(&**word))
+            })
         };
         let mut hits: Vec<&Value> = found.iter().filter(matches).copied().collect();
         hits.sort_by_key(|document| std::cmp::Reverse(document["dated_at"].as_i64()));

@@ -183,14 +183,15 @@ impl Shelf {
     async fn differing(&self, server: &SearchServer, index: &str) -> Vec<i64> {
         let mut documents = server.documents(index).await;
         let db = rusqlite::Connection::open(self.file()).expect("the file is there");
+        let queue = if index == server.index { "live" } else { "spare" };
         let mut select = db
             .prepare(
                 "select id, change, title, body from article
-                  where deleted_at is null and id not in (select article_id from search_refused)",
+                  where deleted_at is null and id not in (select article_id from search_refused where queue = ?1)",
             )
             .expect("a sound statement");
         let wanted: Vec<(i64, i64, String, String)> = select
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_map([queue], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .expect("rows")
             .collect::<Result<_, _>>()
             .expect("rows");

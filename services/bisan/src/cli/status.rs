@@ -71,10 +71,10 @@ fn words(standing: &Standing, refused: &[Refused]) -> String {
         let seconds = jiff::Timestamp::now().as_second() - since;
         format!(", the oldest for {}", age(seconds.max(0) as f64))
     });
-    let spare = standing
-        .spare
-        .as_deref()
-        .map_or("none".to_owned(), |step| format!("{}, {} behind", step.replace('_', " "), standing.behind));
+    let spare = standing.spare.as_deref().map_or("none".to_owned(), |step| {
+        let (step, refused) = (step.replace('_', " "), standing.spare_refused);
+        format!("{step}, {} behind, {refused} not taken", standing.behind)
+    });
     let rows = [
         ["to be brought to the index".to_owned(), format!("{}{since}", standing.dirty)],
         ["not taken by the index".to_owned(), standing.refused.to_string()],

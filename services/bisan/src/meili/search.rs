@@ -99,7 +99,7 @@ fn ranked(answer: &Value) -> Option<Ranked> {
 }
 
 /// What was typed, without what Meilisearch takes for syntax: a minus before a word, quotes of other kinds than its own.
-fn typed(words: &str) -> String {
+pub(crate) fn typed(words: &str) -> String {
     let mut typed = String::with_capacity(words.len());
     for letter in words.chars() {
         match letter {

@@ -6,7 +6,7 @@ use std::fmt;
 use serde_json::json;
 
 use super::Reindex;
-use crate::meili::Document;
+use crate::meili::{Document, typed};
 use crate::projector::Stop;
 use crate::store::{self, Queue};
 
@@ -41,12 +41,15 @@ impl Reindex {
     pub(super) async fn look_closely(&self) -> Result<Vec<Difference>, Stop> {
         let spare = self.server.spare();
         let mut differences = self.count_differs(&spare).await?.into_iter().collect::<Vec<_>>();
-        let sample = self.store.read(|tx| Ok(store::sample(tx, SAMPLE_MAX)?)).await?;
+        let sample = self.store.read(|tx| Ok(store::sample(tx, Queue::Spare, SAMPLE_MAX)?)).await?;
         differences.extend(self.documents_differ(&spare, &sample).await?);
         let titles = sample.iter().map(|document| &document.title).filter(|title| has_words(title)).take(TITLES_MAX);
         for words in titles.chain(&self.queries) {
-            let answer =
-                self.meili.search(&spare, &json!({"q": words, "limit": 1, "attributesToRetrieve": ["id"]})).await?;
+            // As for a reader: what is syntax to Meilisearch is none in a title.
+            let answer = self
+                .meili
+                .search(&spare, &json!({"q": typed(words), "limit": 1, "attributesToRetrieve": ["id"]}))
+                .await?;
             if answer["hits"].as_array().is_none_or(Vec::is_empty) {
                 differences.push(Difference::new(None, format!("a search for {words:?} finds nothing")));
             }
@@ -55,7 +58,9 @@ impl Reindex {
     }
 
     async fn count_differs(&self, spare: &str) -> Result<Option<Difference>, Stop> {
-        let extent = || self.store.read(|tx| Ok((store::expected(tx)?, store::waiting_count(tx, Queue::Spare)?)));
+        let extent = || {
+            self.store.read(|tx| Ok((store::expected(tx, Queue::Spare)?, store::waiting_count(tx, Queue::Spare)?)))
+        };
         let before = extent().await?;
         let count = self.meili.count(spare).await?;
         let after = extent().await?;

@@ -22,7 +22,8 @@ pub struct ReindexArgs {
     #[arg(long, conflicts_with = "abort")]
     swap_back: bool,
 
-    /// Give up a rebuild, or the index that is kept for --swap-back: delete the spare index
+    /// Give up a rebuild, or the index that is kept for --swap-back: delete the spare index. An interrupted --swap-back is
+    /// given up first, and the index kept
     #[arg(long)]
     abort: bool,
 
@@ -119,6 +120,7 @@ impl Show {
         let seconds = *milliseconds as f64 / 1000.0;
         print(&match *ended {
             "dropped" => "there is no spare index any more\n".to_owned(),
+            "kept" => "nothing was swapped, and the index that was before is still kept\n".to_owned(),
             _ => format!(
                 "the new index answers: {documents} documents, {refused} refused, {seconds:.1}s; \
                  the one before is kept (`bisan reindex --swap-back`)\n"

@@ -5,12 +5,14 @@
 //! | `routes.rs` | what stands at which address |
 //! | `asked.rs` | what a query string asks for, checked |
 //! | `answer.rs` | JSON or a page, validators, errors in one sentence |
+//! | `metrics.rs` | the file in numbers, as Prometheus reads them |
 //! | `guard.rs` | what every request and answer must bear |
 //! | `page.rs` | the pages |
 
 mod answer;
 mod asked;
 mod guard;
+mod metrics;
 mod page;
 mod routes;
 

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::{self, Problem, Wanted};
 use super::asked::Asked;
-use super::{guard, page};
+use super::{guard, metrics, page};
 use crate::search::{self, PAGE_MAX};
 use crate::store::{self, Cursor, Filter, Summary};
 use crate::{Error, Searcher, Store};
@@ -30,6 +30,7 @@ pub(super) fn router(store: Store, index: Option<Searcher>) -> Router {
         .route("/icon.svg", get(async |headers: HeaderMap| file(&headers, "image/svg+xml", page::ICON)))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
+        .route("/metrics", get(metrics::metrics))
         .fallback(nothing)
         .method_not_allowed_fallback(read_only)
         .layer(from_fn_with_state(Arc::new(Semaphore::new(guard::REQUESTS_MAX)), guard::guard))

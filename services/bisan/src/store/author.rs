@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::Applied;
 use super::dirty::touch;
-use super::people::root;
+use super::people::{all_of, root};
 use crate::{Error, fold};
 
 /// More names than this do not share an author's page, but the address of a newsroom or of the site.
@@ -104,8 +104,8 @@ pub(super) fn sign(tx: &Transaction<'_>, article: i64, authors: &[(i64, &str)]) 
     Ok(())
 }
 
-/// Makes somebody the same person as somebody else, whoever has been merged into them before included; because a person
-/// says so.
+/// Makes somebody the same person as somebody else, because a person says so. Whoever has been merged into them before
+/// follows them, and goes back with them.
 pub fn merge(tx: &Transaction<'_>, id: i64, into: i64) -> Result<(), Error> {
     let unknown = |id: i64| Error::Rejected(format!("there is no author {id}"));
     let from = root(tx, id)?.ok_or_else(|| unknown(id))?;
@@ -113,12 +113,10 @@ pub fn merge(tx: &Transaction<'_>, id: i64, into: i64) -> Result<(), Error> {
     if from == into {
         return Err(Error::Rejected(format!("{id} and {into} are one person already")));
     }
-    let mut followers = tx.prepare_cached("select id from author where id = ?1 or merged_into = ?1")?;
-    let followers: Vec<i64> = followers.query_map([from], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    followers.into_iter().try_for_each(|id| link(tx, id, Some(into), "operator"))
+    link(tx, from, Some(into), "operator")
 }
 
-/// Takes a merge back: somebody is a person of their own again.
+/// Takes a merge back: somebody is a person of their own again, with whoever follows them.
 pub fn split(tx: &Transaction<'_>, id: i64) -> Result<(), Error> {
     let merged_by: Option<Option<String>> = tx
         .prepare_cached("select merged_by from author where id = ?1")?
@@ -145,17 +143,27 @@ pub fn split(tx: &Transaction<'_>, id: i64) -> Result<(), Error> {
 /// Names that share an author's page become one person: the first of them, by its letters, so that the order in which they
 /// were met means nothing.
 fn join(tx: &Transaction<'_>, source: &str, url: &str) -> Result<(), Error> {
+    // One of them whom a person has merged into somebody stays there, and the others follow.
     let mut members = tx.prepare_cached(
-        "select id, merged_into from author
-          where source_name = ?1 and url = ?2 and merged_by is not 'operator'
-          order by folded_name",
+        "select id, merged_into, merged_by is 'operator' as placed from author
+          where source_name = ?1 and url = ?2 order by placed desc, folded_name",
     )?;
-    let members: Vec<(i64, Option<i64>)> =
-        members.query_map([source, url], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let members: Vec<(i64, Option<i64>, bool)> = members
+        .query_map([source, url], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
     let shared = (2..=SPELLINGS_MAX).contains(&(members.len() as i64));
-    let first = members.first().map(|(id, _)| *id);
-    for (id, merged_into) in members {
-        let into = first.filter(|first| shared && *first != id);
+    let first = members.first().map(|(id, ..)| *id);
+    for (id, merged_into, placed) in members {
+        if placed {
+            continue;
+        }
+        let mut into = first.filter(|first| shared && *first != id);
+        // Whom the first one was merged into cannot follow them.
+        if let Some(first) = into
+            && root(tx, first)? == Some(id)
+        {
+            into = None;
+        }
         if into != merged_into {
             link(tx, id, into, "url")?;
         }
@@ -174,11 +182,15 @@ fn leave(tx: &Transaction<'_>, id: i64) -> Result<(), Error> {
     if stale { link(tx, id, None, "url") } else { Ok(()) }
 }
 
-/// Makes somebody the same person as somebody else, or a person of their own; what they have signed has changed.
+/// Makes somebody the same person as somebody else, or a person of their own; what they, and who follows them, have signed
+/// has changed.
 fn link(tx: &Transaction<'_>, id: i64, into: Option<i64>, by: &str) -> Result<(), Error> {
     tx.prepare_cached("update author set merged_into = ?2, merged_by = iif(?2 is null, null, ?3) where id = ?1")?
         .execute(params![id, into, by])?;
-    let mut signed = tx.prepare_cached("select article_id from article_author where author_id = ?1")?;
-    let signed: Vec<i64> = signed.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    signed.into_iter().try_for_each(|article| touch(tx, article))
+    for author in all_of(tx, id)? {
+        let mut signed = tx.prepare_cached("select article_id from article_author where author_id = ?1")?;
+        let signed: Vec<i64> = signed.query_map([author], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        signed.into_iter().try_for_each(|article| touch(tx, article))?;
+    }
+    Ok(())
 }

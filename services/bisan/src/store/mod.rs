@@ -7,6 +7,7 @@ mod article;
 mod author;
 mod check;
 mod dirty;
+mod figures;
 mod open;
 mod people;
 mod projecting;
@@ -28,13 +29,15 @@ pub use schema::{SCHEMA_VERSION, migrate};
 pub use search::RANKED_MAX;
 
 pub(crate) use article::{apply, seconds};
+pub(crate) use figures::{Figures, figures};
 pub(crate) use projecting::{
     Item, Queue, accepted, bring_again, brought, changes, documents, expected, fill, is_filling, known_index,
-    live_after, refused, same_person, sample, waiting, waiting_count, waits,
+    live_after, refused, same_person, sample, waiting, waiting_bytes, waiting_count, waits,
 };
 pub(crate) use read::hit;
 pub(crate) use rebuilding::{
-    Spare, Step, about_to_swap, begin, behind, dropped, extent, loaded, made, spare, step, swapped, swaps,
+    Spare, Step, about_to_swap, begin, begin_back, behind, dropped, extent, keep, loaded, made, spare, step, swapped,
+    swaps,
 };
 pub(crate) use search::ranked;
 

@@ -37,24 +37,37 @@ pub struct Alias {
 }
 
 /// Who somebody is, after all merges.
-pub(super) fn root(db: &Connection, author: i64) -> Result<Option<i64>, Error> {
-    let mut query = db.prepare_cached(
-        "select coalesce(r.id, q.id, p.id)
-           from author p
-           left join author q on q.id = p.merged_into
-           left join author r on r.id = q.merged_into
-          where p.id = ?1",
-    )?;
-    Ok(query.query_row([author], |row| row.get(0)).optional()?)
+pub(super) fn root(db: &Connection, author: i64) -> rusqlite::Result<Option<i64>> {
+    db.prepare_cached(
+        "with recursive chain (id, merged_into) as (
+             select id, merged_into from author where id = ?1
+             union select p.id, p.merged_into from chain c join author p on p.id = c.merged_into)
+         select id from chain where merged_into is null",
+    )?
+    .query_row([author], |row| row.get(0))
+    .optional()
+}
+
+/// Somebody, and whoever was merged into them, at whatever distance.
+pub(super) fn all_of(db: &Connection, author: i64) -> rusqlite::Result<Vec<i64>> {
+    db.prepare_cached(
+        "with recursive same (id) as (
+             values (?1) union select p.id from same s join author p on p.merged_into = s.id)
+         select id from same",
+    )?
+    .query_map([author], |row| row.get(0))?
+    .collect()
 }
 
 /// Somebody, as whom they were merged into.
 pub fn person(db: &Connection, id: i64) -> Result<Option<Person>, Error> {
     let Some(root) = root(db, id)? else { return Ok(None) };
     let mut query = db.prepare_cached(
-        "select p.id, p.name, p.source_name, p.merged_by
-           from author p left join author q on q.id = p.merged_into
-          where p.merged_into = ?1 or q.merged_into = ?1
+        "with recursive same (id) as (
+             values (?1) union select p.id from same s join author p on p.merged_into = s.id)
+         select p.id, p.name, p.source_name, p.merged_by
+           from same s join author p on p.id = s.id
+          where p.id <> ?1
           order by p.source_name, p.folded_name",
     )?;
     let merged = query

@@ -14,6 +14,16 @@ pub(crate) enum Queue {
     Spare,
 }
 
+impl Queue {
+    /// Its name in the table of refusals.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Spare => "spare",
+        }
+    }
+}
+
 /// An article that is to be brought to an index, or removed from it.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
@@ -51,6 +61,8 @@ pub struct Standing {
     pub spare: Option<String>,
     /// Articles that the spare index does not have as they are.
     pub behind: u32,
+    /// Articles that the spare index does not take.
+    pub spare_refused: u32,
 }
 
 /// What is to be brought to an index first: so many articles, and so many bytes, but one at least.
@@ -150,27 +162,51 @@ pub(crate) fn brought(tx: &Transaction<'_>, queue: Queue, id: i64, change: i64) 
 }
 
 /// An index has an article after all.
-pub(crate) fn accepted(tx: &Transaction<'_>, id: i64) -> Result<()> {
-    tx.prepare_cached("delete from search_refused where article_id = ?1")?.execute([id])?;
+pub(crate) fn accepted(tx: &Transaction<'_>, queue: Queue, id: i64) -> Result<()> {
+    tx.prepare_cached("delete from search_refused where queue = ?1 and article_id = ?2")?
+        .execute(params![queue.as_str(), id])?;
     Ok(())
 }
 
 /// An index does not take an article, and says why.
-pub(crate) fn refused(tx: &Transaction<'_>, id: i64, change: i64, code: &str, reason: &str) -> Result<()> {
+pub(crate) fn refused(
+    tx: &Transaction<'_>,
+    queue: Queue,
+    id: i64,
+    change: i64,
+    code: &str,
+    reason: &str,
+) -> Result<()> {
     tx.prepare_cached(
-        "insert into search_refused (article_id, change, code, reason, refused_at) values (?1, ?2, ?3, ?4, unixepoch())
-         on conflict (article_id) do update
+        "insert into search_refused (queue, article_id, change, code, reason, refused_at)
+         values (?1, ?2, ?3, ?4, ?5, unixepoch())
+         on conflict (queue, article_id) do update
             set change = excluded.change, code = excluded.code, reason = excluded.reason, refused_at = excluded.refused_at",
     )?
-    .execute(params![id, change, code, reason])?;
+    .execute(params![queue.as_str(), id, change, code, reason])?;
     Ok(())
 }
 
-/// The articles that the index does not take, the newest refusal first.
+/// An index is another one than the one that refused something.
+pub(super) fn refused_nothing(tx: &Transaction<'_>, queue: Queue) -> Result<()> {
+    tx.execute("delete from search_refused where queue = ?1", [queue.as_str()])?;
+    Ok(())
+}
+
+/// The indexes have changed places, and what each has refused with them.
+pub(super) fn refusals_swapped(tx: &Transaction<'_>) -> Result<()> {
+    for (from, to) in [("live", "swapping"), ("spare", "live"), ("swapping", "spare")] {
+        tx.execute("update search_refused set queue = ?2 where queue = ?1", [from, to])?;
+    }
+    Ok(())
+}
+
+/// The articles that the index that answers searches does not take, the newest refusal first.
 pub fn refusals(db: &Connection, items_max: usize) -> Result<Vec<Refused>> {
     db.prepare_cached(
         "select r.article_id, a.source_url, r.code, r.reason, r.refused_at
            from search_refused r join article a on a.id = r.article_id
+          where r.queue = 'live'
           order by r.refused_at desc, r.article_id limit ?1",
     )?
     .query_map([items_max as i64], |row| {
@@ -189,8 +225,8 @@ pub fn refusals(db: &Connection, items_max: usize) -> Result<Vec<Refused>> {
 pub fn standing(db: &Connection) -> Result<Standing> {
     db.query_row(
         "select (select count(*) from search_dirty), (select min(dirty_at) from search_dirty),
-                (select count(*) from search_refused), (select step from search_spare),
-                (select count(*) from search_behind)",
+                (select count(*) from search_refused where queue = 'live'), (select step from search_spare),
+                (select count(*) from search_behind), (select count(*) from search_refused where queue = 'spare')",
         [],
         |row| {
             Ok(Standing {
@@ -199,6 +235,7 @@ pub fn standing(db: &Connection) -> Result<Standing> {
                 refused: row.get(2)?,
                 spare: row.get(3)?,
                 behind: row.get(4)?,
+                spare_refused: row.get(5)?,
             })
         },
     )
@@ -210,6 +247,7 @@ pub(crate) fn fill(tx: &Transaction<'_>, made_at: &str) -> Result<usize> {
     set(tx, "search_index", made_at)?;
     let last: i64 = tx.query_row("select coalesce(max(change), 0) from article", [], |row| row.get(0))?;
     set(tx, "search_filling", &last.to_string())?;
+    refused_nothing(tx, Queue::Live)?;
     tx.execute(
         "insert into search_dirty (article_id, change, dirty_at)
          select id, change, unixepoch() from article where true
@@ -227,36 +265,37 @@ pub(crate) fn is_filling(db: &Connection) -> Result<bool> {
     .query_row([], |row| row.get(0))
 }
 
-/// How many articles are to be in an index once nothing waits: those that are live and not refused.
-pub(crate) fn expected(db: &Connection) -> Result<u64> {
+/// How many articles are to be in an index once nothing waits: those that are live, and that it has not refused.
+pub(crate) fn expected(db: &Connection, queue: Queue) -> Result<u64> {
     db.query_row(
         "select (select count(*) from article where deleted_at is null)
               - (select count(*) from search_refused r join article a on a.id = r.article_id
-                  where a.deleted_at is null)",
-        [],
+                  where r.queue = ?1 and a.deleted_at is null)",
+        [queue.as_str()],
         |row| row.get::<_, u32>(0).map(u64::from),
     )
 }
 
-/// Some live articles, picked by chance, that no index has refused.
-pub(crate) fn sample(db: &Connection, items_max: usize) -> Result<Vec<Document>> {
+/// Some live articles, picked by chance, that an index has not refused.
+pub(crate) fn sample(db: &Connection, queue: Queue, items_max: usize) -> Result<Vec<Document>> {
     // Numbers first: to put whole texts in order by chance would read all of them.
     let ids: Vec<i64> = db
         .prepare_cached(
             "select id from article
-              where deleted_at is null and id not in (select article_id from search_refused)
+              where deleted_at is null and id not in (select article_id from search_refused where queue = ?2)
               order by random() limit ?1",
         )?
-        .query_map([items_max as i64], |row| row.get(0))?
+        .query_map(params![items_max as i64, queue.as_str()], |row| row.get(0))?
         .collect::<Result<_>>()?;
     documents(db, &ids)
 }
 
-/// Every article that is to be in an index, with its change.
+/// Every article that is to be in the index that answers searches, with its change.
 pub(crate) fn changes(db: &Connection) -> Result<Vec<(i64, i64)>> {
     db.prepare(
         "select id, change from article
-          where deleted_at is null and id not in (select article_id from search_refused) order by id",
+          where deleted_at is null and id not in (select article_id from search_refused where queue = 'live')
+          order by id",
     )?
     .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
     .collect()
@@ -293,6 +332,22 @@ pub(crate) fn waiting_count(db: &Connection, queue: Queue) -> Result<u64> {
     )
 }
 
+/// How many bytes the texts come to that are to be brought to an index: less than their documents have, and told without
+/// reading them.
+pub(crate) fn waiting_bytes(db: &Connection, queue: Queue) -> Result<u64> {
+    db.prepare_cached(match queue {
+        Queue::Live => {
+            "select coalesce(sum(octet_length(a.title) + octet_length(a.lead) + octet_length(a.body)), 0)
+               from search_dirty d join article a on a.id = d.article_id"
+        }
+        Queue::Spare => {
+            "select coalesce(sum(octet_length(a.title) + octet_length(a.lead) + octet_length(a.body)), 0)
+               from search_behind b join article a on a.id = b.article_id"
+        }
+    })?
+    .query_row([], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
+}
+
 /// The index that we know as ours, by when it was made.
 pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
     db.query_row("select value from fact where name = 'search_index'", [], |row| row.get(0)).optional()
@@ -300,19 +355,8 @@ pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
 
 /// Whoever is the same person as this one, by their numbers.
 pub(crate) fn same_person(db: &Connection, author: i64) -> Result<Vec<i64>> {
-    // A merge by hand may point to one by address, and no further.
-    db.prepare_cached(
-        "with root as (
-             select coalesce(r.id, q.id, p.id) as id
-               from author p
-               left join author q on q.id = p.merged_into
-               left join author r on r.id = q.merged_into
-              where p.id = ?1)
-         select p.id from root join author p left join author q on q.id = p.merged_into
-          where root.id in (p.id, p.merged_into, q.merged_into)",
-    )?
-    .query_map([author], |row| row.get(0))?
-    .collect()
+    let Some(root) = super::people::root(db, author)? else { return Ok(vec![]) };
+    super::people::all_of(db, root)
 }
 
 fn set(tx: &Transaction<'_>, name: &str, value: &str) -> Result<()> {

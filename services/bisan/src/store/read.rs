@@ -46,13 +46,10 @@ impl Filter {
     }
 }
 
-/// By somebody, or by who was merged into them; a merge by hand may point to one by address, and no further.
+/// By somebody, or by who was merged into them, at whatever distance.
 const WRITTEN_BY: &str = "a.id in (
-    select w.article_id from article_author w
-     where w.author_id in (select ?
-                           union all select p.id from author p where p.merged_into = ?
-                           union all select q.id from author p join author q on q.merged_into = p.id
-                                      where p.merged_into = ?))";
+    with recursive same (id) as (values (?) union select p.id from same s join author p on p.merged_into = s.id)
+    select w.article_id from same s join article_author w on w.author_id = s.id)";
 
 /// An article in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,11 +144,11 @@ fn summary(db: &Connection, row: &Row<'_>) -> Result<Summary, Error> {
 
 fn signatures(db: &Connection, article: i64) -> Result<Vec<Signature>, Error> {
     let mut query = db.prepare_cached(
-        "select coalesce(r.id, q.id, p.id), w.name
+        "select (with recursive chain (id, merged_into) as (
+                     select id, merged_into from author where id = w.author_id
+                     union select p.id, p.merged_into from chain c join author p on p.id = c.merged_into)
+                 select id from chain where merged_into is null), w.name
            from article_author w
-           join author p on p.id = w.author_id
-           left join author q on q.id = p.merged_into
-           left join author r on r.id = q.merged_into
           where w.article_id = ?1
           order by w.position",
     )?;

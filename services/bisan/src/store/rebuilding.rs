@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, Transaction};
 
+use super::projecting::{Queue, refusals_swapped, refused_nothing};
+
 /// What is being done with the spare index. The order is that of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,33 +55,50 @@ pub(crate) struct Spare {
     pub(crate) made_at: Option<String>,
     pub(crate) live_made_at: Option<String>,
     pub(crate) begun_at: i64,
+    /// It was before, and is to answer again.
+    pub(crate) back: bool,
 }
 
 /// The spare index, if there is one.
 pub(crate) fn spare(db: &Connection) -> Result<Option<Spare>> {
-    db.query_row("select step, loaded_upto, made_at, live_made_at, begun_at from search_spare", [], |row| {
+    db.query_row("select step, loaded_upto, made_at, live_made_at, begun_at, back from search_spare", [], |row| {
         Ok(Spare {
             step: row.get(0)?,
             loaded_upto: row.get(1)?,
             made_at: row.get(2)?,
             live_made_at: row.get(3)?,
             begun_at: row.get(4)?,
+            back: row.get(5)?,
         })
     })
     .optional()
 }
 
-/// A rebuild begins: from here on, every change is noted for the spare index.
-pub(crate) fn begin(tx: &Transaction<'_>) -> Result<()> {
+/// A rebuild begins: from here on, every change is noted for the spare index. `back`: it takes the place of one that was to
+/// answer again, and is lost.
+pub(crate) fn begin(tx: &Transaction<'_>, back: bool) -> Result<()> {
     tx.execute("delete from search_behind", [])?;
+    refused_nothing(tx, Queue::Spare)?;
     tx.execute(
-        "insert into search_spare (one, step, begun_at, stepped_at) values (1, 'making', unixepoch(), unixepoch())
+        "insert into search_spare (one, step, begun_at, stepped_at, back) values (1, 'making', unixepoch(), unixepoch(), ?1)
          on conflict (one) do update
             set step = excluded.step, loaded_upto = 0, made_at = null, live_made_at = null,
-                begun_at = excluded.begun_at, stepped_at = excluded.stepped_at",
-        [],
+                begun_at = excluded.begun_at, stepped_at = excluded.stepped_at, back = excluded.back",
+        [back],
     )?;
     Ok(())
+}
+
+/// The index that was before is to answer again.
+pub(crate) fn begin_back(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute("update search_spare set back = 1", [])?;
+    step(tx, Step::CatchingUp)
+}
+
+/// It is kept after all, and does not answer.
+pub(crate) fn keep(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute("update search_spare set back = 0", [])?;
+    step(tx, Step::Swapped)
 }
 
 /// The spare index is there, and empty.
@@ -135,9 +154,10 @@ pub(crate) fn swapped(tx: &Transaction<'_>) -> Result<()> {
     )?;
     tx.execute(
         "update search_spare
-            set step = 'swapped', made_at = live_made_at, live_made_at = made_at, stepped_at = unixepoch()",
+            set step = 'swapped', made_at = live_made_at, live_made_at = made_at, stepped_at = unixepoch(), back = 0",
         [],
     )?;
+    refusals_swapped(tx)?;
     tx.execute(
         "insert into fact (name, value) values ('search_swaps', '1')
          on conflict (name) do update set value = value + 1",
@@ -156,6 +176,7 @@ pub(crate) fn swaps(db: &Connection) -> Result<i64> {
 /// There is no spare index any more, and nothing is noted for it.
 pub(crate) fn dropped(tx: &Transaction<'_>) -> Result<()> {
     tx.execute("delete from search_behind", [])?;
+    refused_nothing(tx, Queue::Spare)?;
     tx.execute("delete from search_spare", [])?;
     Ok(())
 }

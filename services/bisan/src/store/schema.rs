@@ -6,17 +6,20 @@ use super::text;
 use crate::{Error, fold};
 
 /// The version of the tables that this program knows, kept in the file's `user_version`.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("../../../../migrations/bisan/0001_bisan.sql"),
     include_str!("../../../../migrations/bisan/0002_search.sql"),
+    include_str!("../../../../migrations/bisan/0003_two_indexes.sql"),
 ];
 
 /// Makes the tables, the inbox's too, or brings them to this version. Many may try at once.
 ///
 /// A file whose text was folded by other rules is folded anew: this may take minutes.
 pub fn migrate(db: &mut Connection) -> Result<(), Error> {
+    // It has versions of its own. What is there already is only looked at.
+    outbox::inbox::sqlite::migrate(db)?;
     if check(db).is_ok() {
         // Nothing to write: whoever writes just now need not be waited for.
         return Ok(());
@@ -26,7 +29,6 @@ pub fn migrate(db: &mut Connection) -> Result<(), Error> {
     if version > SCHEMA_VERSION {
         return Err(newer(version));
     }
-    outbox::inbox::sqlite::migrate(&tx)?;
     for migration in &MIGRATIONS[usize::try_from(version).unwrap_or_default()..] {
         tx.execute_batch(migration)?;
     }

@@ -26,17 +26,15 @@ pub(super) async fn size(db: &PgPool, hash: &str, bytes: usize) -> Result<&'stat
 }
 
 /// What does not have its own hash is set aside; where the same content is told again, or imported, it is written anew. The
-/// lock keeps writers away meanwhile, who would take it for sound.
-pub(super) async fn bytes(db: &PgPool, objects: &Objects, hash: &str) -> Result<&'static str, Error> {
+/// lock keeps writers away meanwhile, who would take it for sound. None: there is nothing wrong any more, since it was written
+/// anew or deleted before we had the lock.
+pub(super) async fn bytes(db: &PgPool, objects: &Objects, hash: &str) -> Result<Option<&'static str>, Error> {
     let mut tx = db.begin().await?;
     store::lock_object(&mut tx, hash).await?;
-    if let Some(bytes) = objects.get(hash).await?
-        && crate::objects::hash(&bytes) != hash
-    {
-        objects.set_aside(hash).await?;
-    }
+    let is_wrong = objects.get(hash).await?.is_some_and(|bytes| crate::objects::hash(&bytes) != hash);
+    let is_aside = is_wrong && objects.set_aside(hash).await?;
     tx.commit().await?;
-    Ok("it was set aside; import-ndjson of an export writes it anew")
+    Ok(is_aside.then_some("it was set aside; import-ndjson --from-start of an export writes it anew"))
 }
 
 /// Of these, which have no row: those that a writer is about to name are waited for. They get a row with a mark, if it is to

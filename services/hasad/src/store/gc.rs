@@ -84,27 +84,20 @@ pub(crate) async fn without_row(db: &PgPool, hashes: &[String]) -> sqlx::Result<
     .await
 }
 
-/// Takes some marked objects whose grace is over: says, before the first request to the store, that a sweep is on its way. Of
-/// certain ones only, if hashes are given.
-pub(crate) async fn claim(
-    db: &PgPool,
-    grace: Duration,
-    only: Option<&[String]>,
-    count_max: i64,
-) -> sqlx::Result<Vec<Marked>> {
+/// Takes some marked objects whose grace is over: says, before the first request to the store, that a sweep is on its way.
+/// `None`: only such as have none, being what a purge left.
+pub(crate) async fn claim(db: &PgPool, grace: Option<Duration>, count_max: i64) -> sqlx::Result<Vec<Marked>> {
     sqlx::query_as(
         "update hasad.object o set swept_at = clock_timestamp()
            from (select hash from hasad.object
-                  where marked_at <= clock_timestamp() - $1 * interval '1 microsecond'
-                    and ($2::text[] is null or hash = any ($2))
-                    and (swept_at is null or swept_at < clock_timestamp() - $4::interval)
+                  where marked_at <= coalesce(clock_timestamp() - $1 * interval '1 microsecond', '-infinity')
+                    and (swept_at is null or swept_at < clock_timestamp() - $3::interval)
                     and not exists (select from hasad.version v where v.object_hash = hash)
-                  order by hash collate \"C\" limit $3 for update skip locked) due
+                  order by hash collate \"C\" limit $2 for update skip locked) due
           where o.hash = due.hash
          returning o.hash, o.bytes",
     )
-    .bind(us(grace))
-    .bind(only)
+    .bind(grace.map(us))
     .bind(count_max)
     .bind(SWEEP_MAX)
     .fetch_all(db)

@@ -17,11 +17,13 @@ pub(crate) use check::{
 pub(crate) use gc::{adopt, claim, delete_rows, leader, lock_claimed, mark, marked, unclaim, unmarked, without_row};
 pub(crate) use import::{Progress, progress, save_progress};
 pub(crate) use objects::refer;
-pub(crate) use purge::{erase, is_purged, lift, referrers, waive_grace};
+pub(crate) use purge::{
+    blank, close, is_purged, lift, lock_objects, objects_of, referrers, telling, waive_grace, without_grace,
+};
 pub(crate) use read::{Version, at, export_after, history, id, one, size};
 pub(crate) use runs::note_run;
 pub use schema::migrate;
-pub(crate) use versions::{contradiction, demote, insert, lock_pages, purged};
+pub(crate) use versions::{contradiction, demote, erased, insert, lock_pages};
 
 /// Microseconds, as statements take them.
 fn us(duration: std::time::Duration) -> i64 {

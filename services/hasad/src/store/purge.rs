@@ -1,30 +1,37 @@
 //! Erasing a page: its rows keep nothing but that there were versions.
 
-use serde::Serialize;
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, PgPool};
 
-/// What was erased.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Erased {
-    pub(crate) versions: u64,
-    /// The objects that its rows had named.
-    pub(crate) objects: Vec<String>,
+/// How many versions of a page say something.
+pub(crate) async fn telling(db: &PgPool, url: &str) -> sqlx::Result<i64> {
+    sqlx::query_scalar("select count(*) from hasad.version where source_url = $1 and content_hash <> ''")
+        .bind(url)
+        .fetch_one(db)
+        .await
 }
 
-/// Takes everything out of a page's rows, and keeps the page from being archived again, also one that is not known yet.
-pub(crate) async fn erase(tx: &mut Transaction<'_, Postgres>, url: &str, reason: &str) -> sqlx::Result<Erased> {
-    lock(tx, url, reason).await?;
-    let objects: Vec<String> = sqlx::query_scalar(
-        "select distinct object_hash from hasad.version where source_url = $1 and object_hash is not null",
+/// The objects that a page's versions name.
+pub(crate) async fn objects_of(db: &mut PgConnection, url: &str) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "select distinct object_hash from hasad.version where source_url = $1 and object_hash is not null
+          order by object_hash",
     )
     .bind(url)
-    .fetch_all(&mut **tx)
-    .await?;
-    let done = blank(tx, url, reason).await?;
-    Ok(Erased { versions: done, objects })
+    .fetch_all(db)
+    .await
 }
 
-async fn lock(db: &mut PgConnection, url: &str, reason: &str) -> sqlx::Result<()> {
+/// Locks objects against writers and sweepers, in the order in which writers do.
+pub(crate) async fn lock_objects(db: &mut PgConnection, hashes: &[String]) -> sqlx::Result<()> {
+    sqlx::query("select from hasad.object where hash = any ($1) order by hash collate \"C\" for update")
+        .bind(hashes)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Keeps a page from being archived again, also one that is not known yet, and locks it to the end of the transaction.
+pub(crate) async fn close(db: &mut PgConnection, url: &str, reason: &str) -> sqlx::Result<()> {
     sqlx::query(
         "insert into hasad.page as p (source_url, newest, purged_at, purged_reason) values ($1, 0, clock_timestamp(), $2)
          on conflict (source_url) do update set purged_at = coalesce(p.purged_at, excluded.purged_at),
@@ -37,7 +44,8 @@ async fn lock(db: &mut PgConnection, url: &str, reason: &str) -> sqlx::Result<()
     Ok(())
 }
 
-async fn blank(db: &mut PgConnection, url: &str, reason: &str) -> sqlx::Result<u64> {
+/// Takes everything out of a page's rows. Returns how many said something.
+pub(crate) async fn blank(db: &mut PgConnection, url: &str, reason: &str) -> sqlx::Result<u64> {
     let done = sqlx::query(
         "update hasad.version
             set object_hash = null, content_hash = '', title = null, about = '{}', event_id = '', reason = $2,
@@ -71,8 +79,18 @@ pub(crate) async fn referrers(db: &PgPool, hash: &str, count_max: i64) -> sqlx::
     .await
 }
 
-/// These objects may go at once, if nobody names them.
-pub(crate) async fn waive_grace(db: &PgPool, hashes: &[String]) -> sqlx::Result<()> {
+/// How many objects are to go without a grace, and are still there.
+pub(crate) async fn without_grace(db: &PgPool) -> sqlx::Result<i64> {
+    sqlx::query_scalar(
+        "select count(*) from hasad.object o
+          where o.marked_at = '-infinity' and not exists (select from hasad.version v where v.object_hash = o.hash)",
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// These objects may go at once, if nobody names them. The caller has locked them.
+pub(crate) async fn waive_grace(db: &mut PgConnection, hashes: &[String]) -> sqlx::Result<()> {
     sqlx::query(
         "update hasad.object o set marked_at = '-infinity'
            from (select n.hash from hasad.object n

@@ -6,14 +6,20 @@ use sqlx::PgConnection;
 
 use crate::told::Told;
 
-/// Which of these pages are purged.
-pub(crate) async fn purged(db: &mut PgConnection, urls: &[&str]) -> sqlx::Result<HashSet<String>> {
-    let urls: Vec<String> =
-        sqlx::query_scalar("select source_url from hasad.page where source_url = any ($1) and purged_at is not null")
-            .bind(urls)
-            .fetch_all(db)
-            .await?;
-    Ok(urls.into_iter().collect())
+/// Which of these are not to be archived: their page is purged; or it was, and they were erased with it.
+pub(crate) async fn erased(db: &mut PgConnection, told: &[&Told]) -> sqlx::Result<HashSet<(String, i64)>> {
+    let places: Vec<(String, i64)> = sqlx::query_as(
+        "select n.source_url, n.version
+           from unnest($1::text[], $2::bigint[]) as n (source_url, version)
+           join hasad.page p using (source_url)
+           left join hasad.version v using (source_url, version)
+          where p.purged_at is not null or v.content_hash = ''",
+    )
+    .bind(told.iter().map(|told| told.source_url.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|told| told.version).collect::<Vec<_>>())
+    .fetch_all(db)
+    .await?;
+    Ok(places.into_iter().collect())
 }
 
 /// Locks the pages to the end of the transaction, in one order, and takes in the highest version of each.
@@ -85,7 +91,7 @@ pub(crate) async fn contradiction(db: &mut PgConnection, told: &[&Told]) -> sqlx
            from unnest($1::text[], $2::bigint[], $3::text[], $4::boolean[]) as n (source_url, version, content_hash, is_article)
            join hasad.version v using (source_url, version)
            join hasad.page p using (source_url)
-          where p.purged_at is null
+          where p.purged_at is null and v.content_hash <> ''
             and (v.content_hash <> n.content_hash or (v.object_hash is not null) <> n.is_article)
           limit 1",
     )

@@ -1,12 +1,15 @@
 //! `hasad export-ndjson`: what is archived, as JSON lines.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use contract::Line;
 use futures_util::{StreamExt, stream};
 use serde_json::json;
+use serde_json::value::to_raw_value;
 
 use super::progress::bar;
 use super::{CONNECTIONS, content};
@@ -49,12 +52,9 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let objects = arguments.place.open_shared()?;
-    let db = arguments.database.pool(CONNECTIONS).await?;
+    let db = arguments.database.pool_for_scans(CONNECTIONS).await?;
     let failed = |source| Error::File { what: "the export cannot be written".to_owned(), source };
-    let mut out: Box<dyn std::io::Write> = match &arguments.file {
-        Some(file) => Box::new(std::fs::File::create(file).map_err(failed)?),
-        None => Box::new(std::io::stdout()),
-    };
+    let mut out = Out::open(arguments.file.as_deref()).map_err(failed)?;
     let bar = bar(
         store::size(&db).await.map_err(Error::Database)?.unsigned_abs(),
         "{elapsed_precise} [{bar:40}] {pos}/{len} versions, {eta} left",
@@ -86,22 +86,22 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 }
             };
             if let Some((r#type, data)) = told::again(&row.about, bytes.as_deref()) {
-                serde_json::to_writer(
-                    &mut lines,
-                    &json!({ "type": r#type, "ver": 1, "id": row.event_id, "data": data }),
-                )?;
+                let data = to_raw_value(&data)?;
+                let line =
+                    Line { r#type: r#type.into(), ver: told::SHAPE, id: Some(row.event_id.into()), data: &data };
+                serde_json::to_writer(&mut lines, &line)?;
                 lines.push(b'\n');
                 written += 1;
             }
         }
-        match out.write_all(&lines) {
+        match out.write(&lines) {
             // `hasad export-ndjson | head -1` is no failure.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
             done => done.map_err(failed)?,
         }
         bar.inc(count);
     }
-    out.flush().map_err(failed)?;
+    out.finish().map_err(failed)?;
     bar.finish_and_clear();
     let summary = json!({ "written": written, "bad": bad });
     match arguments.json {
@@ -109,4 +109,62 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         false => eprintln!("hasad: {written} versions written, {bad} could not be read"),
     }
     Ok(if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where lines go.
+enum Out {
+    Stdout(std::io::Stdout),
+    /// What is no plain file, such as a pipe, is written as it stands.
+    There(File),
+    /// A file takes its name when it is whole: until then the last export stays under it.
+    Beside {
+        file: File,
+        beside: PathBuf,
+        name: PathBuf,
+    },
+}
+
+impl Out {
+    fn open(name: Option<&Path>) -> std::io::Result<Self> {
+        let Some(name) = name else { return Ok(Self::Stdout(std::io::stdout())) };
+        // A link stays one: what it points to is written.
+        let name = name.canonicalize().unwrap_or_else(|_| name.to_owned());
+        if name.metadata().is_ok_and(|meta| !meta.is_file()) {
+            return Ok(Self::There(File::options().write(true).open(&name)?));
+        }
+        let mut beside = name.clone().into_os_string();
+        beside.push(format!(".{}.part", std::process::id()));
+        let beside = PathBuf::from(beside);
+        Ok(Self::Beside { file: File::create(&beside)?, beside, name })
+    }
+
+    fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.write_all(lines),
+            Self::There(file) | Self::Beside { file, .. } => file.write_all(lines),
+        }
+    }
+
+    /// All of it is there.
+    fn finish(mut self) -> std::io::Result<()> {
+        match &mut self {
+            Self::Stdout(out) => out.flush(),
+            Self::There(_) => Ok(()),
+            Self::Beside { file, beside, name } => {
+                file.sync_all()?;
+                std::fs::rename(&*beside, &*name)?;
+                let above = name.parent().filter(|above| !above.as_os_str().is_empty());
+                File::open(above.unwrap_or(Path::new(".")))?.sync_all()
+            }
+        }
+    }
+}
+
+impl Drop for Out {
+    /// Half an export is of no use to anybody; a whole one bears its name by now.
+    fn drop(&mut self) {
+        if let Self::Beside { beside, .. } = self {
+            let _ = std::fs::remove_file(beside);
+        }
+    }
 }

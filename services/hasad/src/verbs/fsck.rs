@@ -7,7 +7,7 @@ use terminal::printable;
 
 use super::progress::bar;
 use super::{CONNECTIONS, count};
-use crate::archive::own;
+use crate::archive::{look_whose, own};
 use crate::check::{Check, Checked, FAULTS_MAX, Kind, Sample};
 use crate::config::{Database, LIMITS, OUTPUT, Place, WHICH};
 use crate::{Error, store};
@@ -61,8 +61,12 @@ fn sample(text: &str) -> Result<Sample, String> {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let objects = arguments.place.open_shared()?;
-    let db = arguments.database.pool(CONNECTIONS).await?;
-    own(&db, &objects).await?;
+    let db = arguments.database.pool_for_scans(CONNECTIONS).await?;
+    if arguments.repair {
+        own(&db, &objects).await?;
+    } else {
+        look_whose(&db, &objects).await?;
+    }
     let began = jiff::Timestamp::now();
     let count = store::object_count(&db).await.map_err(Error::Database)?;
     let bar = bar(count.unsigned_abs(), "{elapsed_precise} [{bar:40}] {pos}/{len} objects, {msg}");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::progress::bar;
 use super::{CONNECTIONS, no};
-use crate::archive::own;
+use crate::archive::{look_whose, own};
 use crate::config::{Database, LIMITS, OUTPUT, Place};
 use crate::sweep::{Sweep, Swept};
 use crate::{Error, store};
@@ -43,8 +43,12 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let objects = arguments.place.open_shared()?;
-    let db = arguments.database.pool(CONNECTIONS).await?;
-    own(&db, &objects).await?;
+    let db = arguments.database.pool_for_scans(CONNECTIONS).await?;
+    if arguments.dry_run {
+        look_whose(&db, &objects).await?;
+    } else {
+        own(&db, &objects).await?;
+    }
     // Held by this connection until the process ends.
     let mut leader = arguments.database.open().await?;
     if !arguments.dry_run && !store::leader(&mut leader).await.map_err(Error::Database)? {
@@ -53,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let began = jiff::Timestamp::now();
     let bar = bar(0, "{spinner} {elapsed_precise}  {msg}");
     let tell = |swept: &Swept| bar.set_message(sentence(swept));
-    let sweep = Sweep { db: &db, objects: &objects, grace: arguments.grace, tell: &tell };
+    let sweep = Sweep { db: &db, objects: &objects, grace: Some(arguments.grace), tell: &tell };
     let swept = if arguments.dry_run { sweep.dry_run().await } else { sweep.run().await };
     bar.finish_and_clear();
     let swept = swept?;

@@ -211,11 +211,11 @@ fn bare_upserts(events: &[Export]) -> Result<f64> {
 async fn upserts(events: &[Export]) -> Result<f64> {
     let folder = tempfile::tempdir()?;
     let store = Store::open_or_make(&folder.path().join("bisan.sqlite"))?;
-    let consume = Consume::new(store, []);
+    let consume = Consume::new(store, [], std::time::Duration::from_secs(30));
     let entries: Vec<Entry> = (1..)
         .zip(events)
         .map(|(seq, event)| {
-            let data = serde_json::to_value(event).expect("JSON")["payload"].to_string();
+            let data = serde_json::to_value(event).expect("JSON")["data"].to_string();
             let (id, time) = (format!("event-{seq}"), std::time::SystemTime::now());
             let envelope = Envelope::new(id, event.r#type().to_owned(), 1, None, time, data, None);
             Entry::new(contract::STREAM, contract::BISAN, EntryId { generation: 1, seq }, envelope)
