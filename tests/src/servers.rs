@@ -10,5 +10,6 @@ mod s3;
 
 pub use cluster::Cluster;
 pub use postgres::Postgres;
+pub use programs::programs_of_postgres;
 pub use redis::Redis;
 pub use s3::S3;

@@ -8,6 +8,8 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 
+use crate::secret_file::{self, with_files};
+
 /// All was done; or the answer is yes.
 pub const EXIT_DONE: u8 = 0;
 /// Something failed; or the answer is no.
@@ -28,8 +30,15 @@ pub fn unusable(sentence: impl Into<String>) -> anyhow::Error {
 /// The command line, or the code to leave with: what was asked for, or what is wrong with it, has been printed then.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-    let command = without_variables(C::command(), &empty);
-    let parsed = command.clone().try_get_matches().and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    let mut wrong = vec![];
+    let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
+    let command = without_variables(command, &empty);
+    let matches = command.clone().try_get_matches();
+    if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
+        eprintln!("{}: {complaint}", command.get_name());
+        return Err(ExitCode::from(EXIT_USAGE));
+    }
+    let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| ExitCode::from(explain(&command, &error)))
 }
 

@@ -31,6 +31,14 @@ pub(super) fn postgres() -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// The folder of Postgres's programs, for what is given to `psql`.
+///
+/// # Panics
+/// With one sentence on what to install, if there is none.
+pub fn programs_of_postgres() -> PathBuf {
+    postgres().unwrap_or_else(|error| panic!("{error:#}"))
+}
+
 /// `redis-server`: `$REDIS_SERVER`, else the one in `PATH`.
 pub(super) fn redis() -> Result<PathBuf> {
     let program = match std::env::var_os("REDIS_SERVER") {
