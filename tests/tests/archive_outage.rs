@@ -149,6 +149,35 @@ async fn a_folder_that_is_full_costs_no_attempt_and_loses_nothing() {
     drop(archive);
 }
 
+/// What a disk leaves that is not mounted: an empty folder where the store was.
+#[tokio::test]
+async fn a_store_that_is_not_mounted_is_an_outage_and_nothing_is_archived_beside_it() {
+    let cellar = stocked(Store::Folder).await;
+    let archive = cellar.run(&FLAGS);
+    cellar.until_settled().await;
+    let store = cellar.file_of(&"0".repeat(64)).ancestors().nth(3).expect("the store").to_owned();
+    let elsewhere = store.with_extension("unmounted");
+    std::fs::rename(&store, &elsewhere).expect("it is there");
+    std::fs::create_dir(&store).expect("made");
+    cellar.tell(&events(30..40)).await;
+    archive.saw("the store has no object `owner`").await;
+    until_tried(&cellar, async || rolled_back(&cellar).await).await;
+    drop(archive);
+
+    // Nor does one that starts then take it for a new one.
+    let started = cellar.run(&FLAGS);
+    started.saw("is the right store mounted").await;
+    assert_eq!(cellar.verb(&["gc"]).await.0, 1);
+    assert!(!store.join("owner").exists());
+    assert_eq!(letters(&cellar.stage.redis, DEAD).await.len(), 0);
+
+    std::fs::remove_dir_all(&store).expect("it is there");
+    std::fs::rename(&elsewhere, &store).expect("it is there");
+    cellar.until_settled().await;
+    assert_eq!(cellar.rows().await.len(), 40);
+    cellar.assert_sound().await;
+}
+
 #[tokio::test]
 async fn a_postgres_that_is_away_costs_no_attempt_and_loses_nothing() {
     let cellar = stocked(Store::Folder).await;

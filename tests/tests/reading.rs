@@ -167,6 +167,13 @@ async fn what_cannot_be_what_it_says_is_buried_at_once_with_its_reason_and_its_n
             "source_url is not an address",
         ),
         (
+            "endless-date",
+            "article.upserted",
+            1,
+            changed(&|bad| bad["published_at"] = "2026 ".repeat(100).into()),
+            "published_at: 500 is more than 64",
+        ),
+        (
             "missing-url",
             "article.upserted",
             1,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use bisan::Consume;
 use clap::Parser;
+use contract::Removal;
 use outbox::{BatchHandler, Entry, Failure, Settled};
 use outbox_tests::{Reading, Signal, eventually, letters, told};
 
@@ -67,6 +68,43 @@ async fn a_disk_that_hangs_costs_no_attempt_and_buries_nothing() {
     reading.until_consumed().await;
     running.abort();
     assert_eq!((articles(&reading), letters(&reading.redis, DEAD).await.len()), (20, 0));
+}
+
+#[tokio::test]
+async fn what_is_written_to_a_file_that_was_taken_away_is_not_acknowledged() {
+    let reading = Reading::open().await;
+    let flags = ["--attempts-max", "1", "--log", "bisan=info,outbox=debug"];
+    let bisan = reading.run(&flags);
+    reading.say(&[told("1", 1, "عنوان", "نص").export()]).await;
+    reading.until_consumed().await;
+    let (file, elsewhere) = (reading.file(), reading.file().with_extension("elsewhere"));
+    std::fs::rename(&file, &elsewhere).expect("it is there");
+    reading.say(&[told("2", 1, "عنوان", "نص").export()]).await;
+    bisan.saw("is no longer there").await;
+    assert_eq!(letters(&reading.redis, DEAD).await.len(), 0);
+    std::fs::rename(&elsewhere, &file).expect("it is there");
+    reading.until_consumed().await;
+    assert_eq!(articles(&reading), 2);
+}
+
+#[tokio::test]
+async fn a_deleted_article_leaves_no_word_in_the_text_index() {
+    let reading = Reading::open().await;
+    let _bisan = reading.run(&[]);
+    let word = "زمهريرية";
+    reading.say(&[told("1", 1, word, &format!("{word} نص")).export(), told("2", 1, "عنوان", "نص").export()]).await;
+    reading.until_consumed().await;
+    let count = "select count(*) from words where term like '%زمهرير%'";
+    let words = |reading: &Reading| -> i64 {
+        let db = reading.db();
+        db.execute_batch("create virtual table temp.words using fts5vocab('main', 'article_text', 'row')")
+            .expect("made");
+        db.query_row(count, [], |row| row.get(0)).expect("it can be read")
+    };
+    assert!(words(&reading) > 0, "the test looks at the right place");
+    reading.say(&[told("1", 2, word, "").gone(Removal::Gone)]).await;
+    reading.until_consumed().await;
+    assert_eq!(words(&reading), 0);
 }
 
 #[tokio::test]

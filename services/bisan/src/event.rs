@@ -14,6 +14,7 @@ const TITLE_BYTES_MAX: usize = 8_192;
 const LEAD_BYTES_MAX: usize = 64 << 10;
 const BODY_BYTES_MAX: usize = 4 << 20;
 const WORD_BYTES_MAX: usize = 512;
+const TIME_BYTES_MAX: usize = 64;
 const AUTHORS_MAX: usize = 100;
 const IMAGES_MAX: usize = 1_000;
 const TAGS_MAX: usize = 500;
@@ -85,6 +86,9 @@ fn limits(origin: &Origin) -> Result<(), Error> {
     at_most("source_url", origin.source_url.len(), URL_BYTES_MAX)?;
     at_most("source_name", origin.source_name.len(), NAME_BYTES_MAX)?;
     at_most("content_hash", origin.content_hash.len(), NAME_BYTES_MAX)?;
+    at_most("discovered_at", origin.discovered_at.len(), TIME_BYTES_MAX)?;
+    at_most("fetched_at", origin.fetched_at.len(), TIME_BYTES_MAX)?;
+    at_most("published_at", origin.published_at.as_ref().map_or(0, String::len), TIME_BYTES_MAX)?;
     match origin.version > VERSION_MAX {
         true => Err(Error::Rejected(format!("version {} is beyond {VERSION_MAX}", origin.version))),
         false => Ok(()),
@@ -96,6 +100,8 @@ fn article(article: &Article) -> Result<(), Error> {
     at_most("body", article.body.len(), BODY_BYTES_MAX)?;
     at_most("section", article.section.as_ref().map_or(0, String::len), WORD_BYTES_MAX)?;
     at_most("canonical_url", article.canonical_url.as_ref().map_or(0, String::len), URL_BYTES_MAX)?;
+    at_most("published_at", article.published_at.as_ref().map_or(0, String::len), TIME_BYTES_MAX)?;
+    at_most("modified_at", article.modified_at.as_ref().map_or(0, String::len), TIME_BYTES_MAX)?;
     at_most("images", article.images.len(), IMAGES_MAX)?;
     article.images.iter().try_for_each(|url| at_most("an image's address", url.len(), URL_BYTES_MAX))?;
     at_most("authors", article.authors.len(), AUTHORS_MAX)?;

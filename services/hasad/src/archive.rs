@@ -33,8 +33,8 @@ pub struct Archive {
     pub write_max: Duration,
     /// What it came to.
     pub count: Arc<Count>,
-    /// The store is known to be ours.
-    pub(crate) owned: Arc<OnceCell<()>>,
+    /// Our id, once the store is known to be ours.
+    pub(crate) owned: Arc<OnceCell<String>>,
 }
 
 /// What was done, for people.
@@ -104,7 +104,7 @@ impl Archive {
         if told.is_empty() {
             return Ok(());
         }
-        self.owned.get_or_try_init(|| own(&self.db, &self.objects)).await?;
+        let id = self.owned.get_or_try_init(|| own(&self.db, &self.objects)).await?;
         let mut tx = self.db.begin().await?;
         let first = match of_use.len() == entries.len() {
             true => inbox::first_sight_of_each(&mut tx, entries).await?,
@@ -116,6 +116,8 @@ impl Archive {
         let seen = told.len();
         let told: Vec<_> = told.into_iter().zip(first).filter_map(|(told, first)| first.then_some(told)).collect();
         let wrote = write(&mut tx, &self.objects, &told).await?;
+        // Asked after the objects were put: a disk that is no longer mounted took them into the folder below.
+        ours(&self.db, self.objects.owner().await?, id).await?;
         tx.commit().await?;
         self.count.take_in(&wrote, seen as u64);
         Ok(())
@@ -133,11 +135,29 @@ impl Count {
     }
 }
 
-/// Makes sure that the store belongs to this archive and to no other.
-pub(crate) async fn own(db: &PgPool, objects: &Objects) -> Result<(), Error> {
+/// Makes sure that the store belongs to this archive and to no other, and returns our id. A store that is nobody's becomes ours,
+/// unless the database has named objects before: then it is another store than they lie in.
+pub(crate) async fn own(db: &PgPool, objects: &Objects) -> Result<String, Error> {
     let id = store::id(db).await?;
-    let owner = objects.claim(&id).await?;
-    if owner == id { Ok(()) } else { Err(Error::OtherOwner(owner, id)) }
+    let owner = match objects.owner().await? {
+        None if store::object_count(db).await? == 0 => {
+            objects.claim(&id).await?;
+            // Read back: where a store cannot refuse, another archive may have written over it in the same moment.
+            objects.owner().await?
+        }
+        owner => owner,
+    };
+    ours(db, owner, &id).await?;
+    Ok(id)
+}
+
+/// Whether what the store says of its owner means us.
+async fn ours(db: &PgPool, owner: Option<String>, id: &str) -> Result<(), Error> {
+    match owner {
+        Some(owner) if owner == id => Ok(()),
+        Some(owner) => Err(Error::OtherOwner(owner, id.to_owned())),
+        None => Err(Error::OwnerMissing(store::object_count(db).await?, id.to_owned())),
+    }
 }
 
 /// Makes sure that the store belongs to no other archive, and writes nothing.

@@ -54,6 +54,12 @@ pub enum Error {
          If that archive is no more, delete that object"
     )]
     OtherOwner(String, String),
+    /// The store is nobody's, although the database names objects in it.
+    #[error(
+        "the store has no object `owner`, and the database names {0} objects that ought to lie there: is the right store \
+         mounted, and is that its address? If it is the right one, put the text {1} there as `owner`"
+    )]
+    OwnerMissing(i64, String),
     /// Everything together took longer than it may.
     #[error("it took longer than {0:?}")]
     Slow(std::time::Duration),

@@ -1,5 +1,6 @@
 //! Connections: one that writes, some that read, none of which holds up the other.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    /// Which file that was when it was opened.
+    file: Option<(u64, u64)>,
     writer: Mutex<Connection>,
     readers: Mutex<Vec<Connection>>,
     turns: Semaphore,
@@ -53,6 +56,7 @@ impl Store {
         let readers = Mutex::new(vec![]);
         Self(Arc::new(Inner {
             path: path.to_owned(),
+            file: identity(path).ok(),
             writer: Mutex::new(writer),
             readers,
             turns: Semaphore::new(READERS_MAX),
@@ -79,8 +83,21 @@ impl Store {
         let mut db = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let value = work(&tx)?;
+        self.is_still_there()?;
         tx.commit()?;
         Ok(value)
+    }
+
+    /// What goes into a file that was deleted or moved away under us is gone with this process, and nothing would say so.
+    fn is_still_there(&self) -> Result<(), Error> {
+        let path = self.0.path.display();
+        match identity(&self.0.path) {
+            Ok(file) if Some(file) == self.0.file => Ok(()),
+            Ok(_) => Err(Error::Unusable(format!("{path} is another file than was opened: start again"))),
+            Err(error) => {
+                Err(Error::Unusable(format!("{path} is no longer there ({error}): bring it back, and start again")))
+            }
+        }
     }
 
     /// The connection that writes, for what makes its own transactions.
@@ -153,6 +170,12 @@ impl Store {
             idle.push(db);
         }
     }
+}
+
+/// By what the system knows a file, whatever it is called.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let meta = std::fs::metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 /// Ends a statement that nobody waits for any more.
