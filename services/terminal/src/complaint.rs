@@ -27,10 +27,21 @@ pub fn unusable(sentence: impl Into<String>) -> anyhow::Error {
 
 /// The command line, or the code to leave with: what was asked for, or what is wrong with it, has been printed then.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
-    let command = without_variables(C::command(), &empty);
+    let command = without_variables(C::command(), &is_empty);
     let parsed = command.clone().try_get_matches().and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| ExitCode::from(explain(&command, &error)))
+}
+
+/// Settings as the environment has them, with these flags on top: for a program that runs another one inside.
+pub fn settings<C: Parser>(flags: &[String]) -> Result<C, Unusable> {
+    let command = without_variables(C::command(), &is_empty);
+    let line = std::iter::once(command.get_name().to_owned()).chain(flags.iter().cloned());
+    let parsed = command.clone().try_get_matches_from(line).and_then(|mut found| C::from_arg_matches_mut(&mut found));
+    parsed.map_err(|error| Unusable(sentence(&command, &error)))
+}
+
+fn is_empty(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 /// A variable that is set to nothing is not set: compose files and unit files leave such behind.
