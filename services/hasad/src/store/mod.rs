@@ -18,7 +18,8 @@ pub(crate) use gc::{adopt, claim, delete_rows, leader, lock_claimed, mark, marke
 pub(crate) use import::{Progress, progress, save_progress};
 pub(crate) use objects::refer;
 pub(crate) use purge::{erase, is_purged, lift, referrers, waive_grace};
-pub(crate) use read::{Version, at, export_after, history, id, one, size};
+pub use read::Version;
+pub(crate) use read::{at, count, export_after, history, id, one, size};
 pub(crate) use runs::note_run;
 pub use schema::migrate;
 pub(crate) use versions::{contradiction, demote, insert, lock_pages, purged};
