@@ -54,6 +54,12 @@ const WRITTEN_BY: &str = "a.id in (
                            union all select q.id from author p join author q on q.merged_into = p.id
                                       where p.merged_into = ?))";
 
+/// How many articles there are; counted no further than this.
+pub fn count(db: &Connection, most: i64) -> Result<i64, Error> {
+    let counted = "select count(*) from (select 1 from article where deleted_at is null limit ?1)";
+    Ok(db.query_row(counted, [most], |row| row.get(0))?)
+}
+
 /// An article in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {
