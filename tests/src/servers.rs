@@ -1,10 +1,7 @@
 //! Private servers: each test has its own, on a free port of loopback, in a folder of its own.
 
 mod cluster;
-mod keeper;
-pub(crate) mod port;
 mod postgres;
-mod programs;
 mod redis;
 mod s3;
 

@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use servers::{Keeper, port, programs};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::keeper::Keeper;
-use super::{port, programs};
 use crate::deadline;
 
 /// Nothing here outlives the machine, so nothing waits for the disk.
