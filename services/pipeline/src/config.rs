@@ -105,8 +105,6 @@ pub(crate) struct Places {
     pub(crate) data: PathBuf,
     pub(crate) database_url: String,
     pub(crate) redis_url: String,
-    /// Where the relay's surface listens, if that is not said.
-    pub(crate) relay: Option<SocketAddr>,
     /// The address of the bundled site, if it is read.
     pub(crate) demo: Option<String>,
     /// Where people look.
@@ -116,7 +114,6 @@ pub(crate) struct Places {
 /// The settings of all parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) relay: relay::Running,
     pub(crate) fallah: fallah::Config,
     pub(crate) hasad: hasad::Config,
     pub(crate) bisan: bisan::Config,
@@ -134,11 +131,11 @@ impl Config {
             data: self.data.clone(),
             database_url: url(&self.database_url, "postgres://127.0.0.1/postgres"),
             redis_url: url(&self.redis_url, "redis://127.0.0.1"),
-            relay: None,
             demo: None,
             home: String::new(),
         };
         self.settings(&places)?;
+        self.relay(&places, None)?;
         if self.sources.is_some() {
             self.sources(None)?;
         }
@@ -149,13 +146,6 @@ impl Config {
     pub(crate) fn settings(&self, places: &Places) -> Result<Settings, Unusable> {
         let (database, redis) = (["--database-url", &places.database_url], ["--redis-url", &places.redis_url]);
         let in_data = |name: &str| places.data.join(name).display().to_string();
-
-        let mut flags = told(&[&database, &redis]);
-        if let Some(address) = places.relay {
-            flags.extend(told(&[&["--listen", &address.to_string()]]));
-        }
-        let relay: relay::Running = part(&flags)?;
-        relay.check()?;
 
         let mut flags = told(&[&database]);
         if let Some(file) = &self.sources {
@@ -186,7 +176,18 @@ impl Config {
         unless_set(&mut flags, "--database", "BISAN_DATABASE", &in_data("bisan.db"));
         let bisan: bisan::Config = part(&flags)?;
         bisan.check()?;
-        Ok(Settings { relay, fallah, hasad, bisan })
+        Ok(Settings { fallah, hasad, bisan })
+    }
+
+    /// What the relay is told; its surface listens at this address, or where its own setting says.
+    pub(crate) fn relay(&self, places: &Places, listen: Option<SocketAddr>) -> Result<relay::Running, Unusable> {
+        let mut flags = told(&[&["--database-url", &places.database_url], &["--redis-url", &places.redis_url]]);
+        if let Some(address) = listen {
+            flags.extend(["--listen".to_owned(), address.to_string()]);
+        }
+        let relay: relay::Running = part(&flags)?;
+        relay.check()?;
+        Ok(relay)
     }
 
     /// The sources: those of the file, or the bundled site at this address.

@@ -9,6 +9,7 @@
 //! | `private/` | a Postgres and a Redis of our own, whose data stay |
 //! | `part.rs` | what runs by itself, and is begun again when it fails |
 //! | `parts.rs` | the four parts |
+//! | `operator.rs` | where the operator's page is |
 //! | `demo/` | the bundled news site |
 //! | `store.rs` | every statement of the pipeline's own |
 //! | `stages.rs` | how each stage stands |
@@ -17,6 +18,7 @@
 mod config;
 mod demo;
 mod folder;
+mod operator;
 mod part;
 mod parts;
 mod private;

@@ -7,6 +7,7 @@ use fallah::Crawler;
 use tokio::sync::oneshot;
 
 use crate::config::{Config, Places, Settings};
+use crate::operator::Operator;
 use crate::part::{Part, State, Stop, keep_up};
 
 /// Threads beside each part's own, as its program has them.
@@ -28,12 +29,13 @@ pub(crate) struct Parts {
     pub(crate) hasad: Part,
     pub(crate) bisan: Part,
     pub(crate) crawling: Crawling,
+    pub(crate) operator: Arc<Operator>,
 }
 
 impl Parts {
     pub(crate) fn new() -> Self {
         let [relay, fallah, hasad, bisan] = ["relay", "fallah", "hasad", "bisan"].map(Part::new);
-        Self { relay, fallah, hasad, bisan, crawling: Arc::default() }
+        Self { relay, fallah, hasad, bisan, crawling: Arc::default(), operator: Arc::new(Operator::new()) }
     }
 
     /// Begins them all. Each answer says that one has ended for good, which it does when it is asked to.
@@ -47,7 +49,7 @@ impl Parts {
     ) -> Vec<oneshot::Receiver<()>> {
         let redis_url = &places.redis_url;
         vec![
-            self.relay(settings, stop),
+            self.relay(config, places, stop),
             self.fallah(config, settings, places.demo.clone(), stop),
             if config.hasad_consume.is_on() {
                 self.hasad(settings, stop)
@@ -62,11 +64,11 @@ impl Parts {
         ]
     }
 
-    fn relay(&self, settings: &Settings, stop: &Stop) -> oneshot::Receiver<()> {
-        let relay = settings.relay.clone();
+    fn relay(&self, config: &Config, places: &Places, stop: &Stop) -> oneshot::Receiver<()> {
+        let (config, places, operator) = (config.clone(), places.clone(), Arc::clone(&self.operator));
         keep_up(self.relay.clone(), stop.clone(), RELAY_THREADS, move |stop| {
-            let relay = relay.clone();
-            async move { Ok(relay.run(stop.asked()).await?) }
+            let relay = config.relay(&places, operator.choose());
+            async move { Ok(relay?.run(stop.asked()).await?) }
         })
     }
 

@@ -23,9 +23,8 @@ use crate::private::{self, Kept};
 use crate::stages::Stages;
 use crate::web;
 
-/// Where people look, and where operators do, if nobody says otherwise. If it is taken, the next free one of some.
+/// Where people look, if nobody says otherwise. If it is taken, the next free one of some.
 const PORT: u16 = 7655;
-const OPERATOR_PORT: u16 = 7654;
 const PORTS_TRIED_MAX: u16 = 20;
 /// Ports of the programs that these are: nobody should find something else there.
 const NOT_THESE: [u16; 2] = [7654, 7656];
@@ -113,7 +112,6 @@ async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
         data: data.to_owned(),
         database_url,
         redis_url,
-        relay: operators_address(),
         demo: clock.as_ref().map(demo::address),
         home: home.clone(),
     };
@@ -133,9 +131,9 @@ async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
         ends.push((site.name, keep_up(site, stop.clone(), 1, move |stop| demo::serve(clock.clone(), stop))));
     }
 
-    let operator = operators_page(&places);
+    let operator = parts.operator.url();
     let searcher = bisan::Searcher::new(&settings.bisan.index)?;
-    let stages = stages(&settings, &places, parts, articles.clone(), &servers, operator.clone())?;
+    let stages = stages(&settings, &places, parts, articles.clone(), &servers)?;
     let serving = tokio::spawn(web::serve(listener, web::router(Arc::new(stages), searcher), stop.clone()));
     write_env(folder, &settings, &places)?;
     if let Some(operator) = operator {
@@ -246,30 +244,12 @@ async fn listen(asked: Option<SocketAddr>) -> Result<(TcpListener, String)> {
     Ok((listener, home))
 }
 
-/// Where the relay's surface listens if nobody says so: its usual place, or any that is free.
-fn operators_address() -> Option<SocketAddr> {
-    if std::env::var_os("RELAY_LISTEN").is_some_and(|value| !value.is_empty()) {
-        return None;
-    }
-    let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, OPERATOR_PORT));
-    if std::net::TcpListener::bind(usual).is_ok() {
-        return Some(usual);
-    }
-    servers::port::free().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-}
-
-fn operators_page(places: &Places) -> Option<String> {
-    let named = || std::env::var("RELAY_LISTEN").ok().filter(|address| address.parse::<SocketAddr>().is_ok());
-    places.relay.map(|address| address.to_string()).or_else(named).map(|address| format!("http://{address}/"))
-}
-
 fn stages(
     settings: &Settings,
     places: &Places,
     parts: Parts,
     articles: bisan::Store,
     servers: &[Arc<Kept>],
-    operator: Option<String>,
 ) -> Result<Stages> {
     let options = terminal::postgres(Some(&Secret::from(places.database_url.as_str())), "pipeline")?
         .options([("statement_timeout", "3s"), ("jit", "off")]);
@@ -283,7 +263,6 @@ fn stages(
         servers: servers.to_vec(),
         stream: settings.hasad.stream.clone(),
         groups: [settings.hasad.group.clone(), contract::BISAN.to_owned()],
-        operator,
         seen: Mutex::default(),
     })
 }

@@ -31,8 +31,6 @@ pub(crate) struct Stages {
     /// The stream and the groups of archive and reader.
     pub(crate) stream: String,
     pub(crate) groups: [String; 2],
-    /// The operator's page.
-    pub(crate) operator: Option<String>,
     pub(crate) seen: Mutex<Option<(Instant, Arc<Value>)>>,
 }
 
@@ -81,7 +79,7 @@ impl Stages {
             })),
             "outbox": postgres.as_ref().map(|all| json!(all.0)),
             "relay": part(&self.parts.relay, json!({
-                "sent": postgres.as_ref().map(|all| all.0.sent), "url": self.operator,
+                "sent": postgres.as_ref().map(|all| all.0.sent), "url": self.parts.operator.url(),
             })),
             "hasad": part(&self.parts.hasad, merged(lag_of(&self.groups[0]).unwrap_or_default(), json!({
                 "versions": versions.map(|all| all.0), "active": versions.map(|all| all.1),

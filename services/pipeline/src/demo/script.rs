@@ -120,7 +120,8 @@ fn bulletins_until(second: u64) -> u64 {
 
 fn bulletin(number: u64, second: u64) -> Shown {
     let published = issued_at(number);
-    let happened = |of: u64, after: u64| Some(published + after).filter(|at| number % of == 0 && *at <= second);
+    let happened =
+        |of: u64, after: u64| Some(published + after).filter(|at| number.is_multiple_of(of) && *at <= second);
     let (corrected, gone) = (happened(CORRECTED_OF, CORRECTED_AFTER), happened(WITHDRAWN_OF, WITHDRAWN_AFTER));
     Shown {
         slug: format!("{}{number}", bulletins::SLUG),

@@ -57,7 +57,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> 
 async fn start(State(stages): State<Arc<Stages>>) -> Response {
     let newest = stages.articles.read(|db| bisan::store::list(db, &bisan::store::Filter::default(), None, NEWEST));
     let (standing, newest) = tokio::join!(stages.look(), newest);
-    html(page::start(&standing, &newest.unwrap_or_default(), stages.operator.as_deref()))
+    html(page::start(&standing, &newest.unwrap_or_default(), stages.parts.operator.url().as_deref()))
 }
 
 async fn state(State(stages): State<Arc<Stages>>) -> Response {
