@@ -74,14 +74,20 @@ mod tests {
 
     use super::*;
 
+    fn with(claim: &Claim, command: &mut Command) -> std::process::Child {
+        let started = command.stderr(Stdio::from(claim.share().expect("shared"))).spawn();
+        // What is to be given to a child is ours as well, as long as the command is there.
+        command.stderr(Stdio::null());
+        started.expect("sleep is everywhere")
+    }
+
     #[test]
     fn who_was_started_with_a_lock_holds_it_until_it_ends() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, pid_file) = (folder.path().join("lock"), folder.path().join("pid"));
         let claim = Claim::attempt(&file).expect("sound").expect("free");
         assert!(Claim::attempt(&file).expect("sound").is_none(), "one at a time");
-        let mut left = Command::new("sleep");
-        let mut left = left.arg("600").stderr(Stdio::from(claim.share().expect("shared"))).spawn().expect("sleep");
+        let mut left = with(&claim, Command::new("sleep").arg("600"));
         drop(claim);
         assert!(Claim::attempt(&file).expect("sound").is_none(), "it lives");
         std::fs::write(&pid_file, format!("{}\nmore\n", left.id())).expect("written");
