@@ -4,12 +4,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{Error, Result};
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_relay.sql"),
     include_str!("../migrations/0003_views.sql"),
     include_str!("../migrations/0004_groups.sql"),
     include_str!("../migrations/0005_pause.sql"),
+    include_str!("../migrations/0006_newest.sql"),
 ];
 
 /// The newest version of the schema that this crate knows.

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use terminal::{LogFormat, age, print, print_json, table, unusable};
+use terminal::{LogFormat, print, print_json, table, unusable};
 
 use crate::config::{Config, Database, Server};
 use crate::pausing::Wish;
 use crate::progress::Progress;
 use crate::running::Running;
+use crate::standing::{self, Standing};
 use crate::store::dead::{self, DeadLetter, Filter};
-use crate::store::people::{self, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
-use crate::{retention, store, verbs};
+use crate::store::people;
+use crate::{retention, store, verbs, watch};
 
 /// Headings of flags in `--help`.
 const FILTERS: &str = "Filters";
@@ -79,11 +80,23 @@ While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openap
     /// How much waits in each stream, since when, and how far each group has come
     #[command(after_help = "Examples:
   relay status
-  relay status --json | jq '.groups[] | select(.lag > 1000)'")]
+  relay status --watch
+  relay status --json | jq '.groups[] | select(.lag > 1000)'
+
+Keys while it watches: q or Esc ends, Space holds the picture still, the arrow keys move through the tables.")]
     Status {
         /// As JSON
-        #[arg(long, help_heading = OUTPUT)]
+        #[arg(long, conflicts_with = "watch", help_heading = OUTPUT)]
         json: bool,
+
+        /// Stay on the screen, and show every change
+        #[arg(long, help_heading = OUTPUT)]
+        watch: bool,
+
+        /// How often it looks while it watches
+        #[arg(long, default_value = "1s", value_parser = terminal::duration, requires = "watch", value_name = "DURATION",
+              help_heading = OUTPUT)]
+        every: Duration,
 
         #[command(flatten)]
         database: Database,
@@ -387,7 +400,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
                 format!("schema {schema:?} went from version {before} to {now}\n")
             });
         }
-        Verb::Status { database, json } => status(&database, json).await?,
+        Verb::Status { database, watch: true, every, .. } => {
+            database.options()?;
+            watch::watch(database, every).await?;
+        }
+        Verb::Status { database, json, .. } => status(&database, json).await?,
         Verb::Blockers { database, json } => blockers(&database, json).await?,
         Verb::Groups { stream, json, database } => groups(&database, stream.as_deref(), json).await?,
         Verb::Trace { event, json, database, server } => {
@@ -430,35 +447,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
-    let mut db = connect(database).await?;
-    let (relay, streams) = (people::relay(&mut db).await?, people::streams(&mut db).await?);
-    let (groups, consumers) = (people::groups(&mut db).await?, people::consumers(&mut db).await?);
+    let standing = Standing::read(&mut connect(database).await?).await?;
     if json {
-        let all = serde_json::json!({ "relay": relay, "streams": streams, "groups": groups, "consumers": consumers });
-        return Ok(print_json(&all)?);
+        return Ok(print_json(&standing)?);
     }
-    let mut text = format!("{}; {}\n", who_works(&relay), how_far(&relay));
-    if let Some(at) = &relay.paused_at {
-        text.push_str(&format!(
-            "everything is paused since {at} by {}\n",
-            relay.paused_by.as_deref().unwrap_or("somebody")
-        ));
-    }
-    let paused = streams.iter().filter(|stream| stream.paused_at.is_some() && relay.paused_at.is_none());
-    for StreamStatus { stream, paused_at, paused_by, .. } in paused {
-        let (at, who) = (paused_at.as_deref().unwrap_or_default(), paused_by.as_deref().unwrap_or("somebody"));
-        text.push_str(&format!("{stream} is paused since {at} by {who}\n"));
-    }
-    text.push('\n');
-    let mut rows = vec![["stream", "unsent", "oldest", "held", "dead", "sent up to", "last sent"].map(str::to_owned)];
-    rows.extend(streams.into_iter().map(|s| {
-        let (oldest, sent_at) = (s.oldest_unsent_seconds.map_or("-".into(), age), s.sent_at.unwrap_or("-".into()));
-        let [unsent, held, dead, sent_seq] = [s.unsent, s.held, s.dead, s.sent_seq].map(|n| n.to_string());
-        [s.stream, unsent, oldest, held, dead, sent_seq, sent_at]
-    }));
-    text.push_str(&table(&rows));
-    text.push_str(&tables_of_groups(groups, consumers));
-    print(&text);
+    print(&standing.told());
     Ok(())
 }
 
@@ -470,57 +463,9 @@ async fn groups(database: &Database, stream: Option<&str>, json: bool) -> anyhow
     if json {
         return Ok(print_json(&serde_json::json!({ "groups": groups, "consumers": consumers }))?);
     }
-    let tables = tables_of_groups(groups, consumers);
+    let tables = standing::of_groups(&groups, &consumers);
     print(if tables.is_empty() { "no group reads\n" } else { tables.trim_start() });
     Ok(())
-}
-
-fn tables_of_groups(groups: Vec<GroupStatus>, consumers: Vec<ConsumerStatus>) -> String {
-    let mut text = String::new();
-    if !groups.is_empty() {
-        let heads = ["stream", "group", "lag", "oldest", "pending", "dead", "consumers", "delivered", "settled"];
-        let mut rows = vec![heads.map(str::to_owned)];
-        rows.extend(groups.into_iter().map(|g| {
-            let oldest = g.oldest_seconds.map_or("-".into(), age);
-            let [lag, pending, dead, consumers, delivered, settled] =
-                [g.lag, g.pending, g.dead, g.consumers, g.delivered_seq, g.settled_seq].map(|n| n.to_string());
-            [g.stream, g.name, lag, oldest, pending, dead, consumers, delivered, settled]
-        }));
-        text.push('\n');
-        text.push_str(&table(&rows));
-    }
-    if !consumers.is_empty() {
-        let heads = ["stream", "group", "consumer", "processed", "failed", "buried", "mean", "p99", "last active"];
-        let mut rows = vec![heads.map(str::to_owned)];
-        rows.extend(consumers.into_iter().map(|c| {
-            let [mean, p99] = [c.handling_mean_us, c.handling_p99_us].map(|us| format!("{:.1}ms", us as f64 / 1e3));
-            let active = c.last_active_seconds.map_or("-".into(), |seconds| format!("{} ago", age(seconds)));
-            let [processed, failed, buried] = [c.processed, c.failed, c.buried].map(|n| n.to_string());
-            [c.stream, c.group_name, c.consumer, processed, failed, buried, mean, p99, active]
-        }));
-        text.push('\n');
-        text.push_str(&table(&rows));
-    }
-    text
-}
-
-fn who_works(relay: &RelayStatus) -> String {
-    match (&relay.holder, relay.last_seen_seconds) {
-        (Some(holder), _) => format!("relay {holder} works"),
-        (None, Some(seconds)) => format!("no relay is running (last seen {} ago)", age(seconds)),
-        (None, None) => "no relay is running (none was ever seen)".to_owned(),
-    }
-}
-
-fn how_far(relay: &RelayStatus) -> String {
-    let newest = relay.last;
-    let final_upto = match relay.frontier {
-        _ if newest == 0 => return "nothing was written yet".to_owned(),
-        0 => "nothing is final yet".to_owned(),
-        frontier => format!("everything is final up to number {frontier}"),
-    };
-    let overtaken = if relay.overtaken > 0 { "; slow transactions were overtaken, see `relay blockers`" } else { "" };
-    format!("{final_upto} (the newest is {newest}){overtaken}")
 }
 
 async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
@@ -528,16 +473,11 @@ async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
     if json {
         return Ok(print_json(&blockers)?);
     }
-    if blockers.is_empty() {
-        print("nobody is writing to the outbox\n");
-        return Ok(());
-    }
-    let mut rows = vec![["pid", "application", "client", "state", "open for"].map(str::to_owned)];
-    rows.extend(blockers.into_iter().map(|b| {
-        let pid = b.pid.map_or("-".into(), |pid| pid.to_string());
-        [pid, b.application, b.client, b.state, b.open_seconds.map_or("-".into(), age)]
-    }));
-    print(&table(&rows));
+    print(&if blockers.is_empty() {
+        "nobody is writing to the outbox\n".to_owned()
+    } else {
+        table(&standing::blocker_rows(&blockers))
+    });
     Ok(())
 }
 

@@ -14,8 +14,8 @@
 //! | report | `keep`, `probe`, `groups`, `store` | what should people see, and where are the groups? |
 //!
 //! Beside the loop, on threads of their own: `admin` (HTTP for operators, and for producers without SQL) and `spans` (traces). What
-//! the loop says of itself they find in `pulse`. The verbs: `cli` (flags), `verbs`, `doctor`, `trail` (one event), `compare` (rows
-//! with entries), `replay`, `pausing`.
+//! the loop says of itself they find in `pulse`. The verbs: `cli` (flags), `verbs`, `standing` (how it stands) and `watch` (the same on a
+//! screen), `doctor`, `trail` (one event), `compare` (rows with entries), `replay`, `pausing`.
 //!
 //! Around the moves: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
 //! without polling), `retention` (what was sent long ago), `letters` and
@@ -58,12 +58,14 @@ mod running;
 mod schedule;
 mod send;
 mod spans;
+mod standing;
 mod store;
 mod tallies;
 mod trail;
 mod trim;
 mod verbs;
 mod verify;
+mod watch;
 mod wires;
 
 pub use admin::Surface;

@@ -27,6 +27,22 @@ pub(crate) enum Phase {
     Stopping,
 }
 
+/// A store that keeps the loop from its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Away {
+    Postgres,
+    Redis,
+}
+
+/// Why the loop cannot work, and since when.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) away: Away,
+    pub(crate) reason: String,
+    pub(crate) since: SystemTime,
+}
+
 const PHASES: [Phase; 5] = [Phase::Connecting, Phase::Working, Phase::Resting, Phase::Waiting, Phase::Stopping];
 
 /// The loop's pulse, and what it has counted since it started.
@@ -37,6 +53,7 @@ pub(crate) struct Pulse {
     beat_ms: AtomicU64,
     phase: AtomicU8,
     redis_is_there: AtomicBool,
+    trouble: Mutex<Option<Trouble>>,
     sent: Mutex<BTreeMap<String, u64>>,
     /// Where spans go, if somebody collects them.
     sink: Mutex<Option<Sink>>,
@@ -61,6 +78,7 @@ impl Default for Pulse {
             beat_ms: AtomicU64::default(),
             phase: AtomicU8::new(Phase::Connecting as u8),
             redis_is_there: AtomicBool::default(),
+            trouble: Mutex::default(),
             sent: Mutex::default(),
             sink: Mutex::default(),
             latency: Histogram::default(),
@@ -92,6 +110,25 @@ impl Pulse {
 
     pub(crate) fn redis_is_there(&self, there: bool) {
         self.redis_is_there.store(there, Relaxed);
+    }
+
+    /// The loop cannot work because of a store. As long as it is the same one, its first word says since when.
+    pub(crate) fn in_trouble(&self, away: Away, reason: String) {
+        let mut trouble = self.trouble.lock().expect("writing it down does not panic");
+        let since = match &*trouble {
+            Some(before) if before.away == away => before.since,
+            _ => SystemTime::now(),
+        };
+        *trouble = Some(Trouble { away, reason, since });
+    }
+
+    /// The loop works, or would if it were its turn.
+    pub(crate) fn out_of_trouble(&self) {
+        *self.trouble.lock().expect("writing it down does not panic") = None;
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().expect("writing it down does not panic").clone()
     }
 
     /// Entries of a stream were appended.

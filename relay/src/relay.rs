@@ -15,7 +15,7 @@ use crate::fault::Error;
 use crate::frontier::{Frontier, Mark};
 use crate::lanes::Lanes;
 use crate::letters::Tray;
-use crate::pulse::{Phase, Pulse, count};
+use crate::pulse::{Away, Phase, Pulse, count};
 use crate::schedule::{Budget, Schedule, is_time};
 use crate::{Seq, store};
 
@@ -124,6 +124,9 @@ impl Relay {
     pub async fn tick(&mut self) -> Result<Tick, Error> {
         count(&self.pulse.turns, 1);
         let tick = self.turn_once().await?;
+        if !matches!(tick, Tick::Paused(_)) {
+            self.pulse.out_of_trouble();
+        }
         self.pulse.beat(match tick {
             Tick::Sent(_) | Tick::Idle => Phase::Working,
             Tick::Paused(_) => Phase::Waiting,
@@ -150,6 +153,7 @@ impl Relay {
                     count(&self.pulse.redis_outages, 1);
                 }
                 self.pulse.redis_is_there(false);
+                self.pulse.in_trouble(Away::Redis, outage.0.clone());
                 let pause = self.redis.lose(&outage, self.config.lease, now);
                 if self.redis.memory_is_short() {
                     // A batch needs memory on its way in, too.

@@ -14,7 +14,7 @@ use crate::doorbell::{Doorbell, RENEW_AFTER};
 use crate::fault::Error;
 use crate::hold::backoff;
 use crate::keep::DUE_EVERY;
-use crate::pulse::{Phase, Pulse, count};
+use crate::pulse::{Away, Phase, Pulse, count};
 use crate::relay::{Relay, Tick, new_holder};
 use crate::{retention, store};
 
@@ -168,6 +168,11 @@ async fn run_engine(
             return Err(error);
         }
         pulse.beat(Phase::Connecting);
+        let reason = match &error {
+            Error::Postgres(error) => outbox::in_words(error),
+            other => other.to_string(),
+        };
+        pulse.in_trouble(Away::Postgres, reason);
         if failures == 0 || worked {
             count(&pulse.postgres_outages, 1);
         }

@@ -9,10 +9,12 @@
 //! - [`Cellar`]: an archive, its stores, and what is told to it
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
+//! - [`Browser`]: a real one, for pages that people look at
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
 
 mod archiving;
+mod browser;
 mod chance;
 mod consuming;
 mod crawling;
@@ -29,6 +31,7 @@ mod steps;
 mod surface;
 
 pub use archiving::{Cellar, Store, Story, story};
+pub use browser::Browser;
 pub use chance::Chance;
 pub use consuming::{
     Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
@@ -41,7 +44,7 @@ pub use meili::{Double, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};
-pub use servers::{Cluster, Postgres, Redis, S3};
+pub use servers::{Cluster, Postgres, Redis, S3, programs_of_postgres};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

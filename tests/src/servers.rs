@@ -6,6 +6,6 @@ mod redis;
 mod s3;
 
 pub use cluster::Cluster;
-pub use postgres::Postgres;
+pub use postgres::{Postgres, programs_of_postgres};
 pub use redis::Redis;
 pub use s3::S3;

@@ -144,6 +144,22 @@ async fn a_blocker_is_named() {
 }
 
 #[tokio::test]
+async fn a_stream_that_redis_refuses_says_why() {
+    let stage = Stage::set().await;
+    stage.redis.command(&["SET", "refunds", "a plain value"]).await;
+    let surface = ready(&stage, &["--retry-delay-min", "1h", "--retry-delay-max", "1h"]).await;
+    stage.enqueue("refunds", "a").await;
+    stage.enqueue("orders", "b").await;
+    eventually("the refusal", async || {
+        let streams = surface.get("/streams").await.json();
+        let of = |name: &str| streams.as_array()?.iter().find(|one| one["stream"] == name)?.get("refusal").cloned();
+        of("orders") == Some(Value::Null)
+            && of("refunds").is_some_and(|why| why.as_str().is_some_and(|why| why.contains("WRONGTYPE")))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn live_and_ready_mean_different_things() {
     let stage = Stage::set().await;
     let surface = ready(&stage, &["--publish-timeout", "300ms"]).await;
@@ -154,8 +170,20 @@ async fn live_and_ready_mean_different_things() {
     assert!(answer.problem().contains("Redis"), "{}", answer.text());
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(surface.get("/live").await.status, 200, "a restart would not help");
+    let this = surface.get("/status").await.json()["this"].take();
+    assert_eq!((&this["trouble"]["away"], &this["hangs"]), (&json!("redis"), &json!(false)), "{this}");
+    assert!(this["trouble"]["reason"].as_str().is_some_and(|why| !why.is_empty()), "{this}");
+    let since = this["trouble"]["since"].clone();
+    let turns = this["sent"].clone();
+    eventually("the clock to go on", async || {
+        let status = surface.get("/status").await.json();
+        assert_eq!((&status["this"]["trouble"]["since"], &status["this"]["sent"]), (&since, &turns));
+        status["at"].as_str() > since.as_str()
+    })
+    .await;
     stage.redis.restart().await;
     eventually("the relay to be ready again", async || surface.get("/ready").await.status == 200).await;
+    assert_eq!(surface.get("/status").await.json()["this"]["trouble"], Value::Null);
 }
 
 #[tokio::test]
@@ -169,6 +197,11 @@ async fn a_postgres_that_is_away_is_told_in_a_sentence_and_metrics_go_on() {
         answer.status == 503 && answer.problem().contains("Postgres")
     })
     .await;
+    // Who listens hears that, too, and what this relay knows by itself.
+    let heard = surface.listen(1).await;
+    let (name, told) = &heard[0];
+    assert_eq!((name.as_str(), &told["status"]), ("problem", &json!(503)), "{told}");
+    assert!(told["detail"].is_string() && told["this"]["trouble"]["away"] == "postgres", "{told}");
     let metrics = surface.get("/metrics").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.text().contains("\nrelay_postgres_up 0\n"), "{}", metrics.text());

@@ -635,6 +635,54 @@ fn assert_same(one: &BTreeSet<String>, other: &BTreeSet<String>) {
     assert!(differ.is_empty(), "{differ:#?}");
 }
 
+// ---- numbers
+
+/// Reads a number so many times and says how often it was lower than the time before. Numbers only rise, so then a higher one was
+/// told than there was.
+const STEPS_BACK: &str = "
+    create function steps_back(believe boolean) returns bigint language plpgsql as $$
+    declare before bigint := 0; last bigint; steps bigint := 0;
+    begin
+        for nth in 1..50000 loop
+            if believe then last := (select last_value from outbox_seq_seq); else last := outbox_newest(); end if;
+            if last < before then steps := steps + 1; end if;
+            before := last;
+        end loop;
+        return steps;
+    end $$";
+const TAKE_NUMBERS: &str = "do $$ begin loop perform nextval('outbox_seq_seq'); end loop; end $$";
+
+#[tokio::test]
+async fn the_newest_number_is_one_that_was_taken_also_while_postgres_logs_the_sequence() {
+    let stage = Stage::set().await;
+    stage.sql(STEPS_BACK).await;
+    let mut taker = connect(&stage.database_url).await;
+    let taking = tokio::spawn(async move { run(&mut taker, TAKE_NUMBERS).await });
+    let mut asked = 0;
+    eventually("the sequence, read as a table, to show a number that nobody has taken", async || {
+        asked += 1;
+        stage.ask::<i64>("select steps_back(true)").await > 0
+    })
+    .await;
+    for _ in 0..asked.max(5) {
+        assert_eq!(stage.ask::<i64>("select steps_back(false)").await, 0);
+    }
+    taking.abort();
+}
+
+#[tokio::test]
+async fn the_newest_number_of_a_fresh_outbox_is_none_and_who_may_not_know_it_is_told_so() {
+    let stage = Stage::set().await;
+    assert_eq!(stage.ask::<i64>("select outbox_newest()").await, 0);
+    stage.sql("select outbox_enqueue('s', 't', '1')").await;
+    assert_eq!(stage.ask::<i64>("select outbox_newest()").await, 1);
+    stage.sql("truncate outbox restart identity").await;
+    assert_eq!(stage.ask::<i64>("select outbox_newest()").await, 0);
+    stage.sql("create role nobody_in_particular").await;
+    let refused = refusal(&stage.pool, "set local role nobody_in_particular; select outbox_newest()").await;
+    assert_eq!(refused, "42501");
+}
+
 // ---- other schemas
 
 /// A name that must be quoted wherever it stands.

@@ -17,6 +17,7 @@
 //! | `snapshot.rs` | how it stands, read once for all who ask |
 //! | `history.rs` | the last minutes second by second, the last hour in tens of seconds |
 //! | `jobs.rs` | replays and drops that take long |
+//! | `page.rs`, `page/` | the page for people: one document, with its style and its script |
 //! | `routes/` | the routes |
 
 mod asked;
@@ -24,6 +25,7 @@ mod desk;
 mod guard;
 mod history;
 mod jobs;
+mod page;
 mod problem;
 mod router;
 mod routes;

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use super::asked::BODY_BYTES_MAX;
 use super::desk::Desk;
 use super::guard::{manners, may};
+use super::page;
 use super::problem::Problem;
 use super::routes::{dead, dlq, health, live, look, metrics, pause, publish, trace};
 use super::tokens::Scope;
@@ -69,6 +70,8 @@ pub(crate) fn router(desk: Arc<Desk>) -> (Router, Document) {
     let text = document.to_json().unwrap_or_default();
     let told = move || async move { ([("content-type", "application/json")], text) };
     let router = router
+        // The page is open: it holds nothing but itself, and asks for a token where its questions need one.
+        .route("/", get(page::page))
         .merge(Router::new().route("/openapi.json", get(told)).route_layer(guarded(Scope::Read)))
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this route is not asked so").into_response()

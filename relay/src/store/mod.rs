@@ -77,9 +77,7 @@ pub(crate) async fn mark(db: &mut PgConnection) -> Result<Mark> {
 /// How far the past was final when that was last written down.
 pub(crate) async fn frontier(db: &mut PgConnection) -> Result<Seq> {
     // Where numbers began again (truncate ... restart identity), nothing is final yet.
-    sqlx::query("update outbox_relay set frontier = 0 where frontier > (select last_value from outbox_seq_seq)")
-        .execute(&mut *db)
-        .await?;
+    sqlx::query("update outbox_relay set frontier = 0 where frontier > outbox_newest()").execute(&mut *db).await?;
     sqlx::query_scalar("select frontier from outbox_relay").fetch_one(db).await
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct StreamStatus {
     /// Committed, and not sent yet. Over 100,000 it is an estimate.
     pub(crate) unsent: i64,
     pub(crate) oldest_unsent_seconds: Option<f64>,
+    /// Why Redis refuses the oldest unsent event, if it does: all others of the stream wait behind it.
+    pub(crate) refusal: Option<String>,
     /// Scheduled for later, or waiting after a refusal.
     pub(crate) held: i64,
     /// That could not be sent.
@@ -103,7 +105,7 @@ pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
                 case when lease_until <= clock_timestamp()
                      then round(extract(epoch from clock_timestamp() - lease_until), 3)::float8 end as last_seen_seconds,
                 frontier,
-                (select case when is_called then last_value else 0 end from outbox_seq_seq) as last,
+                outbox_newest() as last,
                 (select count(*) from outbox_overtaken) as overtaken,
                 {} as paused_at, paused_by
            from outbox_relay",
@@ -135,9 +137,8 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> 
     );
     sqlx::query_as(AssertSqlSafe(format!(
         "select n.stream, {unsent} as unsent,
-                (select extract(epoch from date_trunc('milliseconds', clock_timestamp() - o.created_at))::float8 from outbox o
-                  where o.stream = n.stream and o.seq > n.sent_seq and o.seq <= n.newest and o.due_at is null
-                  order by o.seq limit 1) as oldest_unsent_seconds,
+                extract(epoch from date_trunc('milliseconds', clock_timestamp() - oldest.created_at))::float8 as oldest_unsent_seconds,
+                case when oldest.attempts > 0 then oldest.last_error end as refusal,
                 coalesce(h.held, 0) as held, coalesce(h.dead, 0) as dead,
                 n.sent_seq, {sent_at} as sent_at,
                 coalesce(f.sent, 0)::float8 / {RATE_SECONDS} as sent_per_second,
@@ -147,6 +148,9 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<StreamStatus>> 
                         coalesce((select o.seq from outbox o where o.stream = n.stream order by o.seq desc limit 1), 0) as newest
                    from outbox_stream_names n full join outbox_stream s on s.stream = n.stream) n
           cross join outbox_relay r
+           left join lateral (select o.created_at, o.attempts, o.last_error from outbox o
+                               where o.stream = n.stream and o.seq > n.sent_seq and o.seq <= n.newest and o.due_at is null
+                               order by o.seq limit 1) oldest on true
            left join (select stream, count(*) filter (where dead_at is null) as held,
                              count(*) filter (where dead_at is not null) as dead
                         from outbox where due_at is not null group by stream) h on h.stream = n.stream

@@ -18,7 +18,7 @@ pub(crate) async fn prunable(db: &mut PgConnection, older_than: Duration) -> Res
                   where published_at < now() - $1 * interval '1 microsecond' group by stream) old on old.stream = s.stream
           cross join (select min(lower(missing)) as lowest from outbox_overtaken) undecided
           where least(old.last_seq, undecided.lowest - 1) > s.pruned_seq
-            and s.sent_seq <= (select last_value from outbox_seq_seq)",
+            and s.sent_seq <= outbox_newest()",
     )
     .bind(i64::try_from(older_than.as_micros()).unwrap_or(i64::MAX))
     .fetch_all(db)

@@ -8,6 +8,8 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 
+use crate::secret_file::{self, with_files};
+
 /// All was done; or the answer is yes.
 pub const EXIT_DONE: u8 = 0;
 /// Something failed; or the answer is no.
@@ -27,16 +29,29 @@ pub fn unusable(sentence: impl Into<String>) -> anyhow::Error {
 
 /// The command line, or the code to leave with: what was asked for, or what is wrong with it, has been printed then.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    let command = without_variables(C::command(), &is_empty);
-    let parsed = command.clone().try_get_matches().and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    let mut wrong = vec![];
+    let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
+    let command = without_variables(command, &is_empty);
+    let matches = command.clone().try_get_matches();
+    if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
+        eprintln!("{}: {complaint}", command.get_name());
+        return Err(ExitCode::from(EXIT_USAGE));
+    }
+    let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| ExitCode::from(explain(&command, &error)))
 }
 
 /// Settings as the environment has them, with these flags on top: for a program that runs another one inside.
 pub fn settings<C: Parser>(flags: &[String]) -> Result<C, Unusable> {
-    let command = without_variables(C::command(), &is_empty);
+    let mut wrong = vec![];
+    let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
+    let command = without_variables(command, &is_empty);
     let line = std::iter::once(command.get_name().to_owned()).chain(flags.iter().cloned());
-    let parsed = command.clone().try_get_matches_from(line).and_then(|mut found| C::from_arg_matches_mut(&mut found));
+    let matches = command.clone().try_get_matches_from(line);
+    if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
+        return Err(Unusable(complaint.to_string()));
+    }
+    let parsed = matches.and_then(|mut found| C::from_arg_matches_mut(&mut found));
     parsed.map_err(|error| Unusable(sentence(&command, &error)))
 }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `complaint.rs` | what is said when flags are wrong or a verb fails, and the exit code |
 //! | `setting.rs` | values of flags: secrets, durations |
+//! | `secret_file.rs` | secrets that stand in files: NAME_FILE instead of NAME |
 //! | `database.rs` | a Postgres to connect to, and what is said if that fails |
 //! | `output.rs` | tables, JSON, text from elsewhere made harmless |
 //! | `log.rs` | what is logged, and how lines look |
@@ -14,6 +15,7 @@ mod complaint;
 mod database;
 mod log;
 mod output;
+mod secret_file;
 mod setting;
 mod stop;
 
@@ -21,5 +23,6 @@ pub use complaint::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Unusable, complain, pars
 pub use database::{open, postgres};
 pub use log::{LogFormat, log_filter, trace};
 pub use output::{age, print, print_json, printable, printable_lines, table};
+pub use secret_file::{secret_file, variables};
 pub use setting::{Secret, duration};
 pub use stop::asked_to_stop;

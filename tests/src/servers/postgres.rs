@@ -190,3 +190,11 @@ fn create_cluster(keeper: &Keeper, initdb: &Path) -> Result<()> {
     command.extend(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"].map(OsStr::new));
     keeper.run(&command).context("cannot create a Postgres cluster")
 }
+
+/// The folder of Postgres's programs, for what is given to `psql`.
+///
+/// # Panics
+/// With one sentence on what to install, if there is none.
+pub fn programs_of_postgres() -> PathBuf {
+    programs::postgres().unwrap_or_else(|error| panic!("{error:#}"))
+}

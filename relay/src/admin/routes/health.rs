@@ -2,6 +2,7 @@
 //! as far as this relay can make them? If not, something else is away, and a restart does not help.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -28,9 +29,8 @@ pub(crate) struct Health {
 #[utoipa::path(get, path = "/live", tag = "health",
     responses((status = 200, body = Health), (status = 503, body = Problem, description = "The loop hangs: restart it")))]
 pub(crate) async fn live(State(desk): State<Arc<Desk>>) -> Result<Json<Health>> {
-    let silent = desk.pulse.silence();
-    if silent > desk.config.turn_timeout + std::time::Duration::from_secs(SLACK_SECONDS) {
-        let why = format!("the loop has not ended a turn for {} seconds", silent.as_secs());
+    if desk.hangs() {
+        let why = format!("the loop has not ended a turn for {} seconds", desk.pulse.silence().as_secs());
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     Ok(Json(health(&desk)))
@@ -46,6 +46,13 @@ pub(crate) async fn ready(State(desk): State<Arc<Desk>>) -> Result<Json<Health>>
         Phase::Stopping => Err(Problem::away("the relay is stopping")),
         Phase::Working | Phase::Resting if !desk.pulse.redis_up() => Err(Problem::away("Redis could not be reached")),
         Phase::Working | Phase::Resting => Ok(Json(health(&desk))),
+    }
+}
+
+impl Desk {
+    /// Whether the loop has been silent for longer than any turn may take.
+    pub(crate) fn hangs(&self) -> bool {
+        self.pulse.silence() > self.config.turn_timeout + Duration::from_secs(SLACK_SECONDS)
     }
 }
 

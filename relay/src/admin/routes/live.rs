@@ -17,7 +17,7 @@ use crate::admin::problem::{Problem, Result};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Server-sent events: `status` each second, with what `GET /status` answers; `problem` while that cannot be told.
+/// Server-sent events: `status` each second, with what `GET /status` answers; `problem` while that cannot be told, with what this relay knows by itself (`this`).
 #[utoipa::path(get, path = "/events", tag = "look",
     responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, body = Problem)))]
 pub(crate) async fn events(
@@ -46,7 +46,7 @@ async fn next(desk: &Desk, ticks: &mut Interval) -> Option<Event> {
     }
     let event = match desk.status().await {
         Ok(status) => Event::default().event("status").json_data(&status),
-        Err(problem) => Event::default().event("problem").json_data(&problem),
+        Err(problem) => Event::default().event("problem").json_data(desk.untold(problem)),
     };
     // What is ours is always JSON.
     event.ok()

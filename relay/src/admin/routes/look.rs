@@ -1,6 +1,7 @@
 //! How it stands: what `relay status`, `relay groups` and `relay blockers` say.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,8 +14,17 @@ use crate::admin::desk::Desk;
 use crate::admin::history::Sample;
 use crate::admin::problem::{Problem, Result};
 use crate::admin::snapshot::Snapshot;
-use crate::pulse::Phase;
+use crate::pulse::{Away, Phase};
 use crate::store::people::{Blocker, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
+
+/// Why the loop cannot work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Hindrance {
+    away: Away,
+    /// In the store's own words, or those of the wire to it.
+    reason: String,
+    since: String,
+}
 
 /// This relay, of which there may be several.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,6 +34,10 @@ pub(crate) struct Here {
     environment: Option<String>,
     phase: Phase,
     redis_is_there: bool,
+    /// The store that keeps it from its work, if one does.
+    trouble: Option<Hindrance>,
+    /// It has not ended a turn for longer than a turn may take: restart it.
+    hangs: bool,
     started_at: String,
     /// Entries that it has sent since then.
     sent: u64,
@@ -53,7 +67,23 @@ pub(crate) struct Status {
     blockers: Vec<Blocker>,
 }
 
+fn told(time: SystemTime) -> String {
+    Timestamp::try_from(time).map_or_else(|_| String::new(), |at| format!("{at:.3}"))
+}
+
+/// What is said instead while Postgres does not tell how it stands: why, and what this relay knows by itself.
+#[derive(Debug, Serialize)]
+pub(crate) struct Untold {
+    #[serde(flatten)]
+    problem: Problem,
+    this: Here,
+}
+
 impl Desk {
+    pub(crate) fn untold(&self, problem: Problem) -> Untold {
+        Untold { problem, this: self.here() }
+    }
+
     pub(crate) async fn status(&self) -> Result<Status> {
         let snapshot = self.snapshot().await?;
         let Snapshot { at, relay, streams, groups, consumers, blockers, .. } = &*snapshot;
@@ -78,8 +108,13 @@ impl Desk {
             environment: self.surface.environment.clone(),
             phase: self.pulse.phase(),
             redis_is_there: self.pulse.redis_up(),
-            started_at: Timestamp::try_from(self.pulse.started_at())
-                .map_or_else(|_| String::new(), |at| format!("{at:.3}")),
+            trouble: self.pulse.trouble().map(|trouble| Hindrance {
+                away: trouble.away,
+                reason: trouble.reason,
+                since: told(trouble.since),
+            }),
+            hangs: self.hangs(),
+            started_at: told(self.pulse.started_at()),
             sent: self.pulse.sent_in_all(),
             newest: self.history.lock().expect("taking a sample does not panic").newest(),
             needs_read_token: self.tokens.guards(Scope::Read),

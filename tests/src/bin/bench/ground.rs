@@ -117,7 +117,7 @@ impl Ground {
 
     /// What [`event`] makes, many times, by SQL.
     async fn insert(&mut self, rows: i64) -> Result<()> {
-        let last = "select case when is_called then last_value else 0 end from outbox_seq_seq";
+        let last = "select outbox_newest()";
         let last: i64 = sqlx::query_scalar(last).fetch_one(&mut self.db).await?;
         let statement = format!(
             r#"insert into outbox (stream, type, key, id, payload)
