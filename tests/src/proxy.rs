@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use self::state::{Fault, State};
 use crate::deadline;
-use crate::servers::port;
+use servers::port;
 
 /// Which half of a turn is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::servers::port;
+use servers::port;
 
 /// A site on loopback. It lives in the runtime that made it.
 pub struct Site {

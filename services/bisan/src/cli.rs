@@ -15,7 +15,7 @@ use terminal::{LogFormat, asked_to_stop, log_filter, print, print_json, trace, u
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Database};
-use crate::{Consume, Error, Projector, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, rebuild, serve};
+use crate::{Consume, Error, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, consume, rebuild, serve};
 
 /// Keeps the newest state of each article, searches it, and serves it to readers.
 #[derive(Debug, Parser)]
@@ -169,31 +169,16 @@ async fn work(config: &Config) -> anyhow::Result<()> {
         "Bisan reads the stream and serves readers"
     );
     let searcher = Searcher::new(&config.index).map_err(told)?;
-    let projector = Projector::new(&store, &config.index).map_err(told)?;
     let (stopping, stopped) = tokio::sync::watch::channel(false);
     let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped.clone())));
-    // Without an index the file answers; so nothing ends because of it.
-    let projecting = projector.map(|projector| tokio::spawn(projector.run(until(stopped.clone()))));
-    let mut consuming = tokio::spawn(consumer.run(until(stopped)));
-    let ended = tokio::select! {
-        () = stop => None,
-        // It ends by itself only when no waiting would help.
-        ended = &mut consuming => Some(ended),
-    };
+    let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped)));
+    let consumed = consume(config, consumer, &store, stop).await;
     let _ = stopping.send(true);
-    let consumed = match ended {
-        Some(ended) => ended,
-        None => consuming.await,
-    };
     serving.await??;
-    if let Some(projecting) = projecting {
-        projecting.await?;
-    }
     store.rest();
-    consumed??;
+    consumed?;
     tracing::info!("Bisan has stopped");
     Ok(())
 }

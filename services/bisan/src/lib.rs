@@ -16,6 +16,7 @@ mod meili;
 mod projector;
 mod rebuild;
 mod reindex;
+mod run;
 pub mod search;
 mod serve;
 pub mod store;
@@ -28,7 +29,8 @@ pub use meili::{Comparison, SearchServer, SearchWrite, Searcher, SettingsArgs};
 pub use projector::{Projector, Tick};
 pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, rebuild};
 pub use reindex::{Goal, Reindex, ReindexArgs, Summary, Told};
-pub use serve::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, serve};
+pub use run::consume;
+pub use serve::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, escaped, router, serve};
 pub use store::Store;
 
 /// This version, as dead letters and validators name it.

@@ -63,7 +63,7 @@ impl Which {
     }
 
     /// The sources, checked whole.
-    pub(crate) fn read(&self) -> Result<Sources, Unusable> {
+    pub fn read(&self) -> Result<Sources, Unusable> {
         if !self.sources.exists() {
             return Err(Unusable(format!(
                 "{} (--sources, FALLAH_SOURCES) is not there; three lines are enough to begin with: [[source]], \

@@ -148,6 +148,11 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Nobody is told what is written of any of them, until this is taken back: items wait, and are told then.
+    pub fn tell_nobody(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.publish_events = false);
+    }
+
     /// One by its name.
     pub fn get(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name() == name)

@@ -4,6 +4,7 @@
 //! - `store`: versions and their status, in Postgres
 //! - [`Archive`]: the handler that brings the two together; `told` checks what an event says
 //! - `sweep`: deletes objects that nobody names; `check`: whether rows and objects belong together
+//! - [`Look`], [`compare`]: what is archived, to look at
 //! - `cli`, `verbs`, `config`: the verbs and the settings
 
 mod archive;
@@ -11,6 +12,7 @@ mod check;
 mod cli;
 mod config;
 mod error;
+mod look;
 mod objects;
 mod run;
 mod store;
@@ -22,9 +24,10 @@ pub use archive::{Archive, Count};
 pub use cli::{Cli, complain, execute};
 pub use config::{Config, Database, Place};
 pub use error::Error;
+pub use look::{Differs, Line, Look, compare};
 pub use objects::{Objects, Put};
 pub use run::{archive, run};
-pub use store::migrate;
+pub use store::{Version, migrate};
 
 /// This version, as dead letters name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -29,10 +29,9 @@ pub fn unusable(sentence: impl Into<String>) -> anyhow::Error {
 
 /// The command line, or the code to leave with: what was asked for, or what is wrong with it, has been printed then.
 pub fn parse<C: Parser>() -> Result<C, ExitCode> {
-    let empty = |variable: &OsStr| std::env::var_os(variable).is_some_and(|value| value.is_empty());
     let mut wrong = vec![];
     let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
-    let command = without_variables(command, &empty);
+    let command = without_variables(command, &is_empty);
     let matches = command.clone().try_get_matches();
     if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
         eprintln!("{}: {complaint}", command.get_name());
@@ -40,6 +39,24 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     }
     let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
     parsed.map_err(|error| ExitCode::from(explain(&command, &error)))
+}
+
+/// Settings as the environment has them, with these flags on top: for a program that runs another one inside.
+pub fn settings<C: Parser>(flags: &[String]) -> Result<C, Unusable> {
+    let mut wrong = vec![];
+    let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
+    let command = without_variables(command, &is_empty);
+    let line = std::iter::once(command.get_name().to_owned()).chain(flags.iter().cloned());
+    let matches = command.clone().try_get_matches_from(line);
+    if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
+        return Err(Unusable(complaint.to_string()));
+    }
+    let parsed = matches.and_then(|mut found| C::from_arg_matches_mut(&mut found));
+    parsed.map_err(|error| Unusable(sentence(&command, &error)))
+}
+
+fn is_empty(variable: &OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 /// A variable that is set to nothing is not set: compose files and unit files leave such behind.

@@ -19,7 +19,7 @@ mod secret_file;
 mod setting;
 mod stop;
 
-pub use complaint::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Unusable, complain, parse, unusable};
+pub use complaint::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Unusable, complain, parse, settings, unusable};
 pub use database::{open, postgres};
 pub use log::{LogFormat, log_filter, trace};
 pub use output::{age, print, print_json, printable, printable_lines, table};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::rules::{self, Kind, Server};
-use crate::servers::port;
+use servers::port;
 
 const BODY_BYTES_MAX: usize = 200 << 20;
 

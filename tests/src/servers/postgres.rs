@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use servers::{Keeper, port, programs};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::keeper::Keeper;
-use super::{port, programs};
 use crate::deadline;
 
 /// Nothing here outlives the machine, so nothing waits for the disk.
@@ -190,4 +189,12 @@ fn create_cluster(keeper: &Keeper, initdb: &Path) -> Result<()> {
     let mut command: Vec<&OsStr> = vec![initdb.as_ref(), "-D".as_ref(), data.as_ref()];
     command.extend(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"].map(OsStr::new));
     keeper.run(&command).context("cannot create a Postgres cluster")
+}
+
+/// The folder of Postgres's programs, for what is given to `psql`.
+///
+/// # Panics
+/// With one sentence on what to install, if there is none.
+pub fn programs_of_postgres() -> PathBuf {
+    programs::postgres().unwrap_or_else(|error| panic!("{error:#}"))
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisResult, Value};
+use servers::{Keeper, port, programs};
 use tokio::time::{Instant, sleep};
 
-use super::keeper::Keeper;
-use super::{port, programs};
 use crate::deadline;
 
 /// Durable as in production: what was answered survives [`Redis::kill`], and nothing forks to save.

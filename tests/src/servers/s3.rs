@@ -9,9 +9,8 @@ use anyhow::{Context, Result, bail};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::keeper::Keeper;
-use super::{port, programs};
 use crate::deadline;
+use servers::{Keeper, port, programs};
 
 /// Somebody may take a free port before the server does.
 const PORTS_TRIED_MAX: usize = 5;
@@ -43,7 +42,7 @@ impl S3 {
         let keeper = Keeper::new("s3", "KILL")?;
         // The server's user may not be allowed into our folder.
         let program = keeper.folder().join("s3s-fs");
-        std::fs::copy(programs::s3()?, &program).context("cannot copy s3s-fs")?;
+        std::fs::copy(installed()?, &program).context("cannot copy s3s-fs")?;
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
         // All of it made by the server's user: tests put files there as somebody else.
         let below = keeper.folder().join("data").join(BUCKET).join(PREFIX);
@@ -109,4 +108,16 @@ impl S3 {
         }
         bail!("s3s-fs does not answer:\n{}", self.keeper.log_tail())
     }
+}
+
+/// `$S3S_FS`, else the one that `./dev` has built below the target folder, else the one in `PATH`.
+fn installed() -> Result<PathBuf> {
+    if let Some(program) = std::env::var_os("S3S_FS") {
+        return Ok(PathBuf::from(program));
+    }
+    let here = std::env::current_exe()?;
+    let built = here.ancestors().map(|folder| folder.join("tools/bin/s3s-fs")).find(|path| path.is_file());
+    built.or_else(|| programs::folder_in_path("s3s-fs").map(|folder| folder.join("s3s-fs"))).context(
+        "s3s-fs, the store of the tests, is needed: `./dev test` builds it, or cargo install s3s-fs --version 0.14.1 --features binary --locked",
+    )
 }

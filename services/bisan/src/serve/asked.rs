@@ -105,7 +105,7 @@ impl Cursor {
 }
 
 /// Percent-encoded, all but what no address needs encoded.
-pub(super) fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
         b' ' => "+".to_owned(),

@@ -18,12 +18,20 @@ mod routes;
 
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 
 use crate::{Searcher, Store};
 
+pub use asked::escaped;
 pub(crate) use asked::time;
 pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+
+/// What is served, searching by the index if there is one: for a program that serves more than this. `history` is where such a
+/// program shows earlier versions of an article: its path, to which the article's address is added as `?url=`.
+pub fn router(store: Store, index: Option<Searcher>, history: Option<&'static str>) -> Router {
+    routes::router(store, index, history)
+}
 
 /// Serves until `shutdown` resolves, searching by the index if there is one; then answers under way have so long to end.
 pub async fn serve(
@@ -38,7 +46,7 @@ pub async fn serve(
         shutdown.await;
         let _ = stop.send(true);
     };
-    let serving = axum::serve(listener, routes::router(store, index)).with_graceful_shutdown(asked);
+    let serving = axum::serve(listener, routes::router(store, index, None)).with_graceful_shutdown(asked);
     let patience = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(drain_max).await;

@@ -9,7 +9,7 @@ use self::parts::{
     FILTERS, articles_in_words, count, direction, empty, facts, filters, frame, headline, host, item, items,
     language, marked, marked_text, moment, outside, pager, sentence, signed,
 };
-use super::asked::Asked;
+use super::asked::{Asked, escaped};
 use crate::search::Found;
 use crate::store::{Choices, Full, Person, Summary};
 
@@ -88,8 +88,8 @@ pub(super) fn search(
     )
 }
 
-/// One article.
-pub(super) fn article(article: &Full) -> Markup {
+/// One article, with a link to its earlier versions where they are shown.
+pub(super) fn article(article: &Full, history: Option<&str>) -> Markup {
     let summary = &article.summary;
     let paragraphs = || article.body.split("\n\n").map(str::trim).filter(|text| !text.is_empty());
     let repeats_lead =
@@ -124,6 +124,9 @@ pub(super) fn article(article: &Full) -> Markup {
                     "Version " (summary.version) ", fetched " (moment(&article.fetched_at))
                     @if let Some(modified) = &article.modified_at { ", changed there " (moment(modified)) }
                     "."
+                    @if let Some(path) = history {
+                        " " a href={ (path) "?url=" (escaped(&summary.source_url)) } { "All versions" }
+                    }
                 }
             }
         },

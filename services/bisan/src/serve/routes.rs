@@ -18,7 +18,11 @@ use crate::search::{self, PAGE_MAX};
 use crate::store::{self, Cursor, Filter, Summary};
 use crate::{Error, Searcher, Store};
 
-pub(super) fn router(store: Store, index: Option<Searcher>) -> Router {
+/// Where earlier versions of an article are shown, if anywhere.
+#[derive(Clone, Copy)]
+struct History(Option<&'static str>);
+
+pub(super) fn router(store: Store, index: Option<Searcher>, history: Option<&'static str>) -> Router {
     Router::new()
         .route("/", get(articles))
         .route("/articles", get(articles))
@@ -35,6 +39,7 @@ pub(super) fn router(store: Store, index: Option<Searcher>) -> Router {
         .method_not_allowed_fallback(read_only)
         .layer(from_fn_with_state(Arc::new(Semaphore::new(guard::REQUESTS_MAX)), guard::guard))
         .layer(Extension(index))
+        .layer(Extension(History(history)))
         .with_state(store)
 }
 
@@ -77,7 +82,12 @@ fn listed(db: &rusqlite::Connection, filter: &Filter, after: Option<Cursor>, siz
 }
 
 /// One article.
-async fn article(State(store): State<Store>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn article(
+    State(store): State<Store>,
+    Extension(History(history)): Extension<History>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let wanted = Wanted::by(&headers);
     let answer = async {
         let id = number(&id).ok_or_else(|| no_article(&id))?;
@@ -91,7 +101,7 @@ async fn article(State(store): State<Store>, Path(id): Path<String>, headers: He
             &headers,
             wanted,
             || serde_json::to_string(&article),
-            || page::article(&article),
+            || page::article(&article, history),
             Some(article.changed_at),
         ))
     };

@@ -23,7 +23,9 @@ pub use check::{Finding, Health, check_index, repair, verify};
 pub use open::Store;
 pub use people::{Alias, Person, people, person};
 pub use projecting::{Refused, Standing, refusals, standing};
-pub use read::{Choices, Cursor, Filter, Full, Signature, Summary, article, choices, id_of, list, newest_change};
+pub use read::{
+    Choices, Cursor, Filter, Full, Signature, Summary, article, choices, count, id_of, list, newest_change,
+};
 pub use schema::{SCHEMA_VERSION, migrate};
 
 pub use search::RANKED_MAX;

@@ -51,6 +51,12 @@ const WRITTEN_BY: &str = "a.id in (
     with recursive same (id) as (values (?) union select p.id from same s join author p on p.merged_into = s.id)
     select w.article_id from same s join article_author w on w.author_id = s.id)";
 
+/// How many articles there are; counted no further than this.
+pub fn count(db: &Connection, most: i64) -> Result<i64, Error> {
+    let counted = "select count(*) from (select 1 from article where deleted_at is null limit ?1)";
+    Ok(db.query_row(counted, [most], |row| row.get(0))?)
+}
+
 /// An article in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Summary {

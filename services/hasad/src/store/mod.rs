@@ -20,7 +20,8 @@ pub(crate) use objects::refer;
 pub(crate) use purge::{
     blank, close, is_purged, lift, lock_objects, objects_of, referrers, telling, waive_grace, without_grace,
 };
-pub(crate) use read::{Version, at, export_after, history, id, one, size};
+pub use read::Version;
+pub(crate) use read::{at, count, export_after, history, id, one, size};
 pub(crate) use runs::note_run;
 pub use schema::migrate;
 pub(crate) use versions::{contradiction, demote, erased, insert, lock_pages};

@@ -5,18 +5,29 @@ use sqlx::PgPool;
 
 /// A version of a page.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow)]
-pub(crate) struct Version {
-    pub(crate) source_url: String,
-    pub(crate) version: i64,
-    pub(crate) status: String,
-    pub(crate) status_at: String,
-    pub(crate) reason: Option<String>,
-    pub(crate) object_hash: Option<String>,
-    pub(crate) source_name: String,
-    pub(crate) title: Option<String>,
-    pub(crate) fetched_at: String,
-    pub(crate) archived_at: String,
-    pub(crate) event_id: String,
+pub struct Version {
+    /// The page.
+    pub source_url: String,
+    /// Its number: it rises with each event of the page.
+    pub version: i64,
+    /// `active`, `superseded` or `deleted`.
+    pub status: String,
+    /// Since when.
+    pub status_at: String,
+    /// Why it was deleted.
+    pub reason: Option<String>,
+    /// The object that holds its content; none: it is about a deletion.
+    pub object_hash: Option<String>,
+    /// The source.
+    pub source_name: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// When it was seen.
+    pub fetched_at: String,
+    /// When it was archived.
+    pub archived_at: String,
+    /// The event that told it.
+    pub event_id: String,
     #[serde(skip)]
     pub(crate) about: String,
 }
@@ -88,6 +99,16 @@ pub(crate) async fn export_after(
 /// How many versions there are, about: for a progress bar.
 pub(crate) async fn size(db: &PgPool) -> sqlx::Result<i64> {
     sqlx::query_scalar("select count(*) from hasad.version").fetch_one(db).await
+}
+
+/// How many versions there are, and how many of them are active; counted no further than this.
+pub(crate) async fn count(db: &PgPool, most: i64) -> sqlx::Result<(i64, i64)> {
+    sqlx::query_as(
+        "select count(*), count(*) filter (where status = 'active') from (select status from hasad.version limit $1) v",
+    )
+    .bind(most)
+    .fetch_one(db)
+    .await
 }
 
 /// Which archive this is.

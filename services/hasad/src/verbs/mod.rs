@@ -13,10 +13,7 @@ pub(crate) mod show;
 
 use std::process::ExitCode;
 
-use contract::Article;
-
-use crate::objects::{Objects, hash};
-use crate::store::Version;
+use crate::look::{article, content};
 
 /// So many connections do for a verb.
 const CONNECTIONS: u32 = 2;
@@ -30,21 +27,4 @@ fn count(number: u64, what: &str) -> String {
 fn no(sentence: &str) -> ExitCode {
     eprintln!("hasad: {sentence}");
     ExitCode::FAILURE
-}
-
-/// What a version says, as it is stored; checked against its name.
-async fn content(objects: &Objects, version: &Version) -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(name) = &version.object_hash else { return Ok(None) };
-    let bytes = objects.get(name).await.map_err(crate::Error::Objects)?;
-    let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the object {name} is not in the store: see `hasad fsck`"))?;
-    anyhow::ensure!(hash(&bytes) == *name, "the object {name} is damaged: see `hasad fsck`");
-    Ok(Some(bytes))
-}
-
-/// The same as an article.
-async fn article(objects: &Objects, version: &Version) -> anyhow::Result<Option<Article>> {
-    Ok(match content(objects, version).await? {
-        Some(bytes) => Some(serde_json::from_slice(&bytes)?),
-        None => None,
-    })
 }

@@ -11,12 +11,12 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 const TRIES_MAX: usize = 100;
 
 /// A port on which nobody listens at this moment; whoever needs to be sure has to bind it.
-pub(crate) fn free() -> Result<u16> {
+pub fn free() -> Result<u16> {
     Ok(listener()?.local_addr()?.port())
 }
 
 /// The same, bound.
-pub(crate) fn listener() -> Result<TcpListener> {
+pub fn listener() -> Result<TcpListener> {
     (0..TRIES_MAX)
         .find_map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, random_port())).ok())
         .context("no free port on 127.0.0.1")

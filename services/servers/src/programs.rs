@@ -14,7 +14,7 @@ const POSTGRES_HOMES: [(&str, &str); 3] =
     [("/usr/lib/postgresql", ""), ("/opt/homebrew/opt", "postgresql@"), ("/usr/local/opt", "postgresql@")];
 
 /// The folder of `initdb` and `postgres`: `$PG_BIN`, else the newest installed, else the one in `PATH`.
-pub(super) fn postgres() -> Result<PathBuf> {
+pub fn postgres() -> Result<PathBuf> {
     let folder = match std::env::var_os("PG_BIN") {
         Some(folder) => PathBuf::from(folder),
         None => newest_postgres().or_else(|| folder_in_path("initdb")).with_context(|| {
@@ -31,16 +31,8 @@ pub(super) fn postgres() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The folder of Postgres's programs, for what is given to `psql`.
-///
-/// # Panics
-/// With one sentence on what to install, if there is none.
-pub fn programs_of_postgres() -> PathBuf {
-    postgres().unwrap_or_else(|error| panic!("{error:#}"))
-}
-
 /// `redis-server`: `$REDIS_SERVER`, else the one in `PATH`.
-pub(super) fn redis() -> Result<PathBuf> {
+pub fn redis() -> Result<PathBuf> {
     let program = match std::env::var_os("REDIS_SERVER") {
         Some(program) => PathBuf::from(program),
         None => folder_in_path("redis-server").map(|folder| folder.join("redis-server")).with_context(|| {
@@ -54,18 +46,6 @@ pub(super) fn redis() -> Result<PathBuf> {
         program.display()
     );
     Ok(program)
-}
-
-/// `s3s-fs`: `$S3S_FS`, else the one that `./dev` has built below the target folder, else the one in `PATH`.
-pub(super) fn s3() -> Result<PathBuf> {
-    if let Some(program) = std::env::var_os("S3S_FS") {
-        return Ok(PathBuf::from(program));
-    }
-    let here = std::env::current_exe()?;
-    let built = here.ancestors().map(|folder| folder.join("tools/bin/s3s-fs")).find(|path| path.is_file());
-    built.or_else(|| folder_in_path("s3s-fs").map(|folder| folder.join("s3s-fs"))).context(
-        "s3s-fs, the store of the tests, is needed: `./dev test` builds it, or cargo install s3s-fs --version 0.14.1 --features binary --locked",
-    )
 }
 
 fn newest_postgres() -> Option<PathBuf> {
@@ -86,7 +66,8 @@ fn newest_postgres() -> Option<PathBuf> {
         .map(|(_, bin)| bin)
 }
 
-fn folder_in_path(program: &str) -> Option<PathBuf> {
+/// The folder of a program in `PATH`, behind all links.
+pub fn folder_in_path(program: &str) -> Option<PathBuf> {
     let found = std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())?;

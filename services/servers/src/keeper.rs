@@ -1,12 +1,13 @@
-//! The keeper: a small shell between the test and its server, so that the server ends with the test.
+//! The keeper: a small shell between a program and its server, so that the server ends with the program.
 //!
-//! A test that is killed with SIGKILL cannot clean up. The kernel can: it closes the pipe on which the keeper
-//! reads its orders, and at that end of file the keeper ends the server and removes its folder. It needs
-//! nothing but a POSIX shell, and it lives in a process group of its own, which no Ctrl-C reaches.
+//! A program that is killed with SIGKILL cannot clean up. The kernel can: it closes the pipe on which the keeper
+//! reads its orders, and at that end of file the keeper ends the server, and removes its folder if that was made for it
+//! alone. It needs nothing but a POSIX shell, and it lives in a process group of its own, which no Ctrl-C reaches.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -14,15 +15,18 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::Claim;
+
 /// Its orders, one a line: `+WORD` adds a word to a command, `run` and `start` use that command,
 /// `alive` and `end SIGNAL` are about the server that was started. Every order but `+` is answered by one line.
 const SCRIPT: &str = r#"
 # An answer that nobody reads any more must not end the keeper before it has cleaned up.
 trap '' PIPE
-last_signal=$2 server=
+kept=$1 last_signal=$3 signals_max=$4 server=
 # Its real name: servers report it so, and a temporary folder may be a link (macOS).
-folder=$(mktemp -d "$1-XXXXXXXX") && cd "$folder" && folder=$(pwd -P) || exit
-shift 2
+if [ "$kept" = no ]; then folder=$(mktemp -d "$2-XXXXXXXX"); else folder=$2; fi
+cd "$folder" && folder=$(pwd -P) || exit
+shift 4
 echo "$folder"
 
 # Again and again, because a server that is still booting can miss a signal, and at last by force.
@@ -31,7 +35,7 @@ end() {
     sent=0
     while kill -s "$1" "$server" 2>/dev/null; do
         sent=$((sent + 1))
-        [ "$sent" -lt 300 ] || kill -s KILL "$server"
+        [ "$sent" -lt "$signals_max" ] || kill -s KILL "$server"
         sleep 0.02
     done
     wait "$server"
@@ -42,7 +46,8 @@ while IFS= read -r order; do
     case $order in
         +*) set -- "$@" "${order#+}" ;;
         run) "$@" </dev/null >>"$folder/log" 2>&1; echo "$?"; set -- ;;
-        start) "$@" </dev/null >>"$folder/log" 2>&1 & server=$!; echo "$server"; set -- ;;
+        # What this shell has as its stderr may be a lock: it is the server's, too.
+        start) "$@" </dev/null 9>&2 >>"$folder/log" 2>&1 & server=$!; echo "$server"; set -- ;;
         # jobs: a shell learns only here that its child has ended.
         alive) jobs >/dev/null; if kill -0 "$server" 2>/dev/null; then echo yes; else server=; echo no; fi ;;
         end\ *) end "${order#end }"; echo ended ;;
@@ -50,16 +55,24 @@ while IFS= read -r order; do
 done
 
 end "$last_signal"
-cd / && rm -rf "$folder"
+cd /
+[ "$kept" = yes ] || rm -rf "$folder"
 "#;
 
+/// A signal goes out each 20 ms; after so many comes the one that nobody survives: 6 seconds for data that is wanted no more,
+/// 60 where it is kept.
+const SIGNALS_MAX_THROWN_AWAY: &str = "300";
+const SIGNALS_MAX_KEPT: &str = "3000";
+
 /// One folder, and at most one server that works in it.
-pub(super) struct Keeper {
+#[derive(Debug)]
+pub struct Keeper {
     folder: PathBuf,
     wire: Mutex<Wire>,
 }
 
 /// Dropping it closes `orders`: the keeper's sign to clean up.
+#[derive(Debug)]
 struct Wire {
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
@@ -67,18 +80,29 @@ struct Wire {
 }
 
 impl Keeper {
-    /// A new keeper and its folder, both of the [`servant`](Servant) if one is needed. `last_signal` ends the
-    /// server at the end of all, when its data is wanted no more.
-    pub(super) fn new(name: &str, last_signal: &str) -> Result<Self> {
-        let mut shell = Command::new("sh");
+    /// A new keeper and its folder, both of the servant if we are root. `last_signal` ends the server at the end of all, when
+    /// its data is wanted no more.
+    pub fn new(name: &str, last_signal: &str) -> Result<Self> {
         // The keeper makes the folder, so that there is no moment at which a kill leaves one behind.
         let folder = std::env::temp_dir().join(format!("outbox-{name}"));
-        shell.args(["-c", SCRIPT, "keeper"]).arg(&folder).arg(last_signal);
+        Self::begin(&folder, ["no", last_signal, SIGNALS_MAX_THROWN_AWAY], Stdio::null())
+    }
+
+    /// A keeper of a folder that stays, and is made if need be. Whoever it starts holds the claim, too. `last_signal` ends the
+    /// server in order.
+    pub fn of(folder: &Path, last_signal: &str, claim: &Claim) -> Result<Self> {
+        make_folder(folder)?;
+        Self::begin(folder, ["yes", last_signal, SIGNALS_MAX_KEPT], claim.share()?.into())
+    }
+
+    fn begin(folder: &Path, [kept, last_signal, signals_max]: [&str; 3], claim: Stdio) -> Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", SCRIPT, "keeper", kept]).arg(folder).args([last_signal, signals_max]);
         // The servant may not be allowed into the current folder.
         shell.current_dir("/").process_group(0);
         // C: without a locale, Postgres on macOS starts threads that it then refuses to run with.
         shell.env("LC_ALL", "C");
-        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(claim);
         if let Some(servant) = Servant::needed()? {
             shell.uid(servant.uid).gid(servant.gid);
         }
@@ -87,37 +111,39 @@ impl Keeper {
         let orders = shell.stdin.take().context("stdin was piped")?;
         let answers = BufReader::new(shell.stdout.take().context("stdout was piped")?);
         let mut wire = Wire { orders, answers, _shell: shell };
-        let folder = wire.answer().with_context(|| format!("cannot make a folder {}-...", folder.display()))?;
+        let folder = wire.answer().with_context(|| format!("cannot use the folder {}", folder.display()))?;
         Ok(Self { folder: folder.into(), wire: Mutex::new(wire) })
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    /// Where its server works, by its real name.
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Runs a command to its end.
-    pub(super) fn run(&self, command: &[&OsStr]) -> Result<()> {
+    pub fn run(&self, command: &[&OsStr]) -> Result<()> {
         let status = self.order(command, "run")?;
         ensure!(status == "0", "{} failed:\n{}", command[0].display(), self.log_tail());
         Ok(())
     }
 
     /// Starts the server.
-    pub(super) fn start(&self, command: &[&OsStr]) -> Result<()> {
+    pub fn start(&self, command: &[&OsStr]) -> Result<()> {
         self.order(command, "start").map(drop)
     }
 
-    pub(super) fn alive(&self) -> Result<bool> {
+    /// Whether the server runs.
+    pub fn alive(&self) -> Result<bool> {
         Ok(self.order(&[], "alive")? == "yes")
     }
 
     /// Signals the server and waits until it is gone; nothing to do if it is.
-    pub(super) fn end(&self, signal: &str) -> Result<()> {
+    pub fn end(&self, signal: &str) -> Result<()> {
         self.order(&[], &format!("end {signal}")).map(drop)
     }
 
     /// What the server said last, for the message of a failed start.
-    pub(super) fn log_tail(&self) -> String {
+    pub fn log_tail(&self) -> String {
         const LINES_MAX: usize = 30;
         let log = std::fs::read(self.folder.join("log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -149,6 +175,25 @@ impl Wire {
         ensure!(!answer.is_empty(), "the keeper is gone");
         Ok(answer.trim_end_matches('\n').to_owned())
     }
+}
+
+/// A folder that belongs to the servant, and nobody else may look into.
+fn make_folder(folder: &Path) -> Result<()> {
+    let cannot = || format!("cannot make the folder {}", folder.display());
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    if let Some(servant) = Servant::needed()? {
+        std::os::unix::fs::chown(folder, Some(servant.uid), Some(servant.gid)).with_context(cannot)?;
+    }
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).with_context(cannot)
+}
+
+/// Whether a server may come into a folder: as root it runs as another user, who may not be allowed there.
+pub fn can_enter(folder: &Path) -> Result<bool> {
+    let Some(servant) = Servant::needed()? else { return Ok(true) };
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "cd \"$1\"", "sh"]).arg(folder).current_dir("/").uid(servant.uid).gid(servant.gid);
+    let status = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    Ok(status.context("cannot start sh")?.success())
 }
 
 /// Who serves when we are root: Postgres refuses to.
