@@ -74,6 +74,8 @@ async fn what_was_erased_comes_back_with_no_old_export_though_the_page_may_be_ar
 async fn purges_beside_writers_of_the_same_contents_end_and_erase() {
     let cellar = Cellar::open(Store::Folder).await;
     let archive = cellar.run(&["--batch-max", "3"]);
+    // By then there is a store that can be purged.
+    archive.saw("the archive works").await;
     for round in 1..=8_u64 {
         let mut events = vec![];
         for nth in 0..10 {

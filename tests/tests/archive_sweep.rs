@@ -181,8 +181,8 @@ async fn the_store_of_another_archive_is_neither_written_nor_swept() {
 async fn one_sweeper_works_at_a_time() {
     let cellar = Cellar::open(Store::S3).await;
     let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
-    // It has made the store its own by two requests, and is at work with the third.
-    let halt = wire.halt_at(3, Side::Request);
+    // It has made the store its own by three requests, and is at work with the fourth.
+    let halt = wire.halt_at(4, Side::Request);
     let first = Child::spawn(cellar.command_over(&["gc"], None, Some(&wire)));
     halt.reached().await;
     assert_eq!(cellar.verb(&["gc"]).await.0, 1);

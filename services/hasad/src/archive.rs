@@ -142,7 +142,7 @@ pub(crate) async fn own(db: &PgPool, objects: &Objects) -> Result<String, Error>
     let owner = match objects.owner().await? {
         None if store::object_count(db).await? == 0 => {
             objects.claim(&id).await?;
-            // Read back: where a store cannot refuse, another archive may have written over it in the same moment.
+            // Where a store cannot refuse, another archive may have written over it in the same moment.
             objects.owner().await?
         }
         owner => owner,

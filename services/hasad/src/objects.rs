@@ -207,16 +207,11 @@ impl Objects {
         }
     }
 
-    /// Writes into the store whose it is, unless that is there already. Returns what is there.
-    pub(crate) async fn claim(&self, owner: &str) -> Result<String, Error> {
-        if let Some(there) = self.owner().await? {
-            return Ok(there);
-        }
+    /// Writes into a store of nobody's whose it is. Somebody else may be quicker: read it back.
+    pub(crate) async fn claim(&self, owner: &str) -> Result<(), Error> {
         let mode = if self.conditional { PutMode::Create } else { PutMode::Overwrite };
         match self.store.put_opts(&self.owner_name(), owner.to_owned().into(), mode.into()).await {
-            Ok(_) => Ok(owner.to_owned()),
-            // Somebody was quicker.
-            Err(Error::AlreadyExists { .. }) => Ok(self.owner().await?.unwrap_or_default()),
+            Ok(_) | Err(Error::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
