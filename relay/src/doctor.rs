@@ -247,8 +247,8 @@ async fn of_postgres(
         findings.push(finding("postgres-synchronous-commit", format!("off: {}", forgetful.join(", "))));
     }
     let ours = before.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    if (settings.clock - ours).abs() > CLOCKS_DIFFER_MAX.as_secs_f64() {
-        findings.push(finding("clocks", format!("Postgres's is {:.0} s from this machine's", settings.clock - ours)));
+    if let Some(found) = clocks_differ(ours, settings.clock) {
+        findings.push(finding("clocks", found));
     }
     let mut list = |name: &str, found: Vec<String>| {
         if !found.is_empty() {
@@ -323,6 +323,12 @@ async fn of_redis(config: &Config, streams: &[String], findings: &mut Vec<Findin
     Ok(())
 }
 
+/// How far Postgres's clock is from ours, if that matters. Both in Unix time.
+fn clocks_differ(ours: f64, postgres: f64) -> Option<String> {
+    let ahead = postgres - ours;
+    (ahead.abs() > CLOCKS_DIFFER_MAX.as_secs_f64()).then(|| format!("Postgres's is {ahead:.0} s from this machine's"))
+}
+
 /// The streams that have a time to live. Where the relay's user may not ask, none.
 async fn ask_each(wires: &mut Wires, streams: &[String]) -> Result<Vec<String>, Outage> {
     let streams = &streams[..streams.len().min(STREAMS_MAX)];
@@ -370,6 +376,13 @@ async fn weak_syncs(wires: &mut Wires, append_only: bool) -> Result<Vec<String>,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clocks_may_differ_by_seconds() {
+        assert_eq!(clocks_differ(1_000.0, 1_004.0), None);
+        assert_eq!(clocks_differ(1_000.0, 1_090.0).as_deref(), Some("Postgres's is 90 s from this machine's"));
+        assert_eq!(clocks_differ(1_000.0, 910.0).as_deref(), Some("Postgres's is -90 s from this machine's"));
+    }
 
     #[test]
     fn every_finding_stands_in_the_documentation() {

@@ -80,8 +80,6 @@ impl Standing {
         let waits = flowing().filter_map(|stream| stream.oldest_unsent_seconds).fold(0.0, f64::max);
         let unsent = flowing().map(|stream| stream.unsent).sum::<i64>();
         let blocker = self.blockers.iter().find(|one| one.open_seconds.is_some_and(|open| open > WELL_SECONDS));
-        let dead = self.streams.iter().map(|stream| stream.dead).sum::<i64>()
-            + self.groups.iter().map(|group| group.dead).sum::<i64>();
         let late = self.groups.iter().filter(|group| group.oldest_seconds.is_some_and(|age| age > GROUP_SECONDS));
         let late = late.min_by_key(|group| group.consumers > 0);
 
@@ -128,8 +126,8 @@ impl Standing {
         if let Some(group) = late {
             return (Level::Behind, behind(group));
         }
-        if dead > 0 {
-            return (Level::Look, format!("{dead} dead letters wait for a person: relay dead list"));
+        if self.relay.dead > 0 {
+            return (Level::Look, format!("{} dead letters wait for a person: relay dead list", self.relay.dead));
         }
         (Level::Well, format!("all is well: nothing waits longer than {}", age(waits.ceil().max(WELL_SECONDS))))
     }
@@ -228,6 +226,7 @@ pub(crate) mod tests {
             frontier: 41,
             last: 42,
             overtaken: 0,
+            dead: 0,
             paused_at: None,
             paused_by: None,
         };
@@ -339,7 +338,7 @@ pub(crate) mod tests {
 
     #[test]
     fn dead_letters_and_pauses_are_told() {
-        assert_eq!(verdict(|standing| standing.groups[0].dead = 3).0, Level::Look);
+        assert_eq!(verdict(|standing| standing.relay.dead = 3).0, Level::Look);
         let (level, why) = verdict(|standing| {
             waiting(standing, 300.0);
             standing.streams[0].paused_at = Some("2026-11-21T10:00:00.000Z".into());

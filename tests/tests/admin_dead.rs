@@ -54,6 +54,17 @@ async fn pages_hold_every_letter_once_however_small_they_are() {
 }
 
 #[tokio::test]
+async fn as_many_are_counted_as_listed_also_when_their_group_is_gone() {
+    let (stage, surface) = stage_with(2, 3).await;
+    assert_eq!(stage.ask::<i64>("select count(*) from outbox_group").await, 0, "the group of the letters");
+    assert_eq!(total(&surface, "").await, 5);
+    eventually("the status to say so", async || surface.get("/status").await.json()["dead"] == 5).await;
+    let said = stage.command(&["status", "--json"]).output().expect("the binary runs");
+    let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    assert_eq!(said["relay"]["dead"], 5);
+}
+
+#[tokio::test]
 async fn letters_are_found_by_what_they_are_and_what_they_hold() {
     let (_stage, surface) = stage_with(3, 2).await;
     for (filter, count) in [

@@ -400,7 +400,7 @@ async fn a_redis_that_throws_streams_away_is_one_sentence() {
 }
 
 /// Everything that a relay needs, one by one: (privilege, object).
-const RIGHTS: [(&str, &str); 33] = [
+const RIGHTS: [(&str, &str); 34] = [
     ("usage", "schema public"),
     ("select", "outbox_schema"),
     ("select", "outbox"),
@@ -432,6 +432,7 @@ const RIGHTS: [(&str, &str); 33] = [
     ("delete", "outbox_consumer"),
     ("select", "outbox_stream_names"),
     ("select", "sequence outbox_seq_seq"),
+    ("execute", "function outbox_newest"),
     ("execute", "function outbox_mark"),
     ("execute", "function outbox_release"),
 ];

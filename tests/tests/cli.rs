@@ -504,8 +504,8 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
     stage.sql("select outbox_enqueue(E'empty \\x1b[31m lane', 't', '1')").await;
 
     let status = json(&stage, &["status", "--json"]);
-    assert_eq!(keys(&status), ["relay", "streams", "groups", "consumers"].into());
-    let fields = ["holder", "last_seen_seconds", "frontier", "last", "overtaken", "paused_at", "paused_by"];
+    assert_eq!(keys(&status), ["relay", "streams", "groups", "consumers", "blockers"].into());
+    let fields = ["holder", "last_seen_seconds", "frontier", "last", "overtaken", "dead", "paused_at", "paused_by"];
     assert_eq!(keys(&status["relay"]), fields.into());
     assert_eq!(status["relay"]["last"], 6);
     assert_eq!(status["relay"]["overtaken"], 0);
@@ -521,6 +521,7 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
         "sent_per_second",
         "paused_at",
         "paused_by",
+        "refusal",
     ];
     assert_eq!(keys(orders), fields.into());
     assert_eq!([&orders["unsent"], &orders["held"], &orders["dead"], &orders["sent_seq"]], [0, 1, 1, 3]);

@@ -2,6 +2,8 @@
 
 use outbox_tests::{Child, Stage, eventually};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// A Postgres and a Redis as they should be.
 const SOUND_POSTGRES: [(&str, &str); 3] = [("fsync", "on"), ("full_page_writes", "on"), ("synchronous_commit", "on")];
@@ -146,6 +148,79 @@ async fn settings_of_redis_that_lose_streams_are_found() {
     let other = outbox_tests::Redis::start().await;
     stage.redis.command(&["REPLICAOF", "127.0.0.1", &other.port().to_string()]).await;
     assert!(found(&stage, &[]).contains(&"redis-replica".to_owned()));
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_write_its_snapshot_is_found() {
+    let stage = sound().await;
+    let folder: Vec<String> =
+        redis::from_redis_value(stage.redis.command(&["CONFIG", "GET", "dir"]).await).expect("its folder");
+    // Where the file should come lies a folder.
+    let file = std::path::Path::new(&folder[1]).join("dump.rdb");
+    std::fs::create_dir(&file).expect("nothing is there yet");
+    stage.redis.command(&["BGSAVE"]).await;
+    eventually("it to be found", async || found(&stage, &[]) == ["redis-cannot-save"]).await;
+    std::fs::remove_dir(&file).expect("it is there");
+    stage.redis.command(&["BGSAVE"]).await;
+    eventually("it to be mended", async || found(&stage, &[]).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_has_not_caught_up_is_found() {
+    let stage = sound().await;
+    // So long the primary waits for more replicas before it sends them what it has.
+    stage.redis.command(&["CONFIG", "SET", "repl-diskless-sync", "yes"]).await;
+    stage.redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "3600"]).await;
+    let replica = outbox_tests::Redis::start().await;
+    replica.command(&["REPLICAOF", "127.0.0.1", &stage.redis.port().to_string()]).await;
+    eventually("it to be found", async || found(&stage, &[]) == ["redis-replicas-lag"]).await;
+    stage.redis.command(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]).await;
+    replica.command(&["REPLICAOF", "NO", "ONE"]).await;
+    replica.command(&["REPLICAOF", "127.0.0.1", &stage.redis.port().to_string()]).await;
+    eventually("it to be in step", async || found(&stage, &[]).is_empty()).await;
+}
+
+/// A double: an old Redis is not to be had everywhere, so a wire changes what ours says of itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_too_old_is_found() {
+    let stage = sound().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (port, redis) = (listener.local_addr().expect("bound").port(), stage.redis.port());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", redis)).await.expect("Redis is there");
+            let (mut said, mut tell) = client.into_split();
+            let (mut answered, mut ask) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut said, &mut ask).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 64 << 10];
+                while let Ok(count @ 1..) = answered.read(&mut bytes).await {
+                    let older = older(&bytes[..count]);
+                    if tell.write_all(&older).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let output = stage
+        .command(&["doctor", "--json"])
+        .env("REDIS_URL", stage.redis.url().replace(&redis.to_string(), &port.to_string()))
+        .output()
+        .expect("the binary runs");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let finding = &told["findings"][0];
+    assert_eq!(finding["name"], "redis-version", "{told}");
+    assert!(finding["found"].as_str().is_some_and(|version| version.starts_with("6.")), "{told}");
+}
+
+/// The same answer of the same length, from a Redis 6.
+fn older(answer: &[u8]) -> Vec<u8> {
+    let (name, mut answer) = (b"redis_version:", answer.to_vec());
+    if let Some(at) = answer.windows(name.len()).position(|window| window == name) {
+        answer[at + name.len()] = b'6';
+    }
+    answer
 }
 
 #[tokio::test]

@@ -42,8 +42,7 @@ impl Snapshot {
     }
 
     pub(crate) fn dead(&self) -> i64 {
-        self.streams.iter().map(|stream| stream.dead).sum::<i64>()
-            + self.groups.iter().map(|group| group.dead).sum::<i64>()
+        self.relay.dead
     }
 }
 

@@ -116,7 +116,7 @@ async fn rights(db: &mut PgConnection) -> Result<(), Error> {
                         ('update', 'outbox_doorbell')) as wanted (privilege, name)
           where not has_table_privilege(wanted.name, wanted.privilege)
          union all
-         select 'execute on ' || name from unnest(array['outbox_mark()', 'outbox_release(text[],bigint[])']) as name
+         select 'execute on ' || name from unnest(array['outbox_newest()', 'outbox_mark()', 'outbox_release(text[],bigint[])']) as name
           where not has_function_privilege(name, 'execute')",
     )
     .fetch_all(&mut *db)

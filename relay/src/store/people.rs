@@ -79,6 +79,8 @@ pub(crate) struct RelayStatus {
     pub(crate) last: i64,
     /// Numbers of open transactions that were gone past and are not decided yet.
     pub(crate) overtaken: i64,
+    /// Dead letters that wait for a person, those of groups that are gone among them.
+    pub(crate) dead: i64,
     /// Since when somebody has asked that nothing be sent anywhere.
     pub(crate) paused_at: Option<String>,
     pub(crate) paused_by: Option<String>,
@@ -107,6 +109,8 @@ pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
                 frontier,
                 outbox_newest() as last,
                 (select count(*) from outbox_overtaken) as overtaken,
+                (select count(*) from outbox where due_at = 'infinity')
+                + (select count(*) from outbox_dead_letter where replayed_at is null and dropped_at is null) as dead,
                 {} as paused_at, paused_by
            from outbox_relay",
         utc("paused_at")
