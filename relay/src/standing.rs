@@ -69,6 +69,11 @@ impl Standing {
         self.streams.iter().map(|stream| stream.unsent).sum()
     }
 
+    /// Events that groups have not settled, of all groups.
+    pub(crate) fn lag(&self) -> i64 {
+        self.groups.iter().map(|group| group.lag).sum()
+    }
+
     /// Events a second that were sent, of all streams.
     pub(crate) fn sent_per_second(&self) -> f64 {
         self.streams.iter().map(|stream| stream.sent_per_second).sum()
@@ -266,6 +271,15 @@ pub(crate) mod tests {
     fn waiting(standing: &mut Standing, seconds: f64) {
         standing.streams[0].unsent = 7;
         standing.streams[0].oldest_unsent_seconds = Some(seconds);
+    }
+
+    /// The page judges by itself, since it knows its relay as well; but not by other limits.
+    #[test]
+    fn the_page_has_the_same_limits() {
+        let page = include_str!("admin/page/verdict.js");
+        for (name, seconds) in [("WELL", WELL_SECONDS), ("BEHIND", BEHIND_SECONDS), ("GROUP", GROUP_SECONDS)] {
+            assert!(page.contains(&format!("const {name}_SECONDS = {seconds};")), "{name}");
+        }
     }
 
     #[test]

@@ -107,7 +107,10 @@ pub(crate) async fn keep_sampling(desk: Arc<Desk>) {
         let coarse_is_due = desk.history.lock().expect("taking a sample does not panic").coarse.is_due();
         let snapshot = if coarse_is_due { desk.snapshot().await.ok() } else { desk.recent() };
         let seen = match snapshot {
-            Some(snapshot) => [snapshot.unsent(), snapshot.lag(), snapshot.dead()].map(Some),
+            Some(snapshot) => {
+                let standing = &snapshot.standing;
+                [standing.unsent(), standing.lag(), standing.relay.dead].map(Some)
+            }
             None => [None; 3],
         };
         let mut history = desk.history.lock().expect("taking a sample does not panic");

@@ -4,46 +4,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::Mutex;
-use utoipa::ToSchema;
 
 use super::desk::Desk;
 use super::problem::Result;
-use crate::store::people::{self, Blocker, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
+use crate::standing::Standing;
 
 /// A snapshot is good for so long.
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// One that was dear is good for so many times what it cost.
 const COST_SHARE: u32 = 20;
 
-/// How it stands.
-#[derive(Debug, Serialize, ToSchema)]
+/// How it stands, and when that was.
+#[derive(Debug)]
 pub(crate) struct Snapshot {
     /// When it was read.
     pub(crate) at: String,
     /// How long that took.
     pub(crate) read_ms: f64,
-    pub(crate) relay: RelayStatus,
-    pub(crate) streams: Vec<StreamStatus>,
-    pub(crate) groups: Vec<GroupStatus>,
-    pub(crate) consumers: Vec<ConsumerStatus>,
-    /// Who writes to the outbox and has not ended, the oldest first.
-    pub(crate) blockers: Vec<Blocker>,
-}
-
-impl Snapshot {
-    pub(crate) fn unsent(&self) -> i64 {
-        self.streams.iter().map(|stream| stream.unsent).sum()
-    }
-
-    pub(crate) fn lag(&self) -> i64 {
-        self.groups.iter().map(|group| group.lag).sum()
-    }
-
-    pub(crate) fn dead(&self) -> i64 {
-        self.relay.dead
-    }
+    pub(crate) standing: Standing,
 }
 
 /// The newest one, for all who ask.
@@ -84,11 +63,7 @@ impl Desk {
         let mut db = self.postgres().await?;
         let begun = Instant::now();
         Ok(Snapshot {
-            relay: people::relay(&mut db).await?,
-            streams: people::streams(&mut db).await?,
-            groups: people::groups(&mut db).await?,
-            consumers: people::consumers(&mut db).await?,
-            blockers: people::blockers(&mut db).await?,
+            standing: Standing::read(&mut db).await?,
             read_ms: begun.elapsed().as_secs_f64() * 1e3,
             at: now(),
         })

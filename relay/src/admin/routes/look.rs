@@ -15,6 +15,7 @@ use crate::admin::history::Sample;
 use crate::admin::problem::{Problem, Result};
 use crate::admin::snapshot::Snapshot;
 use crate::pulse::{Away, Phase};
+use crate::standing::Standing;
 use crate::store::people::{Blocker, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
 
 /// Why the loop cannot work.
@@ -86,12 +87,13 @@ impl Desk {
 
     pub(crate) async fn status(&self) -> Result<Status> {
         let snapshot = self.snapshot().await?;
-        let Snapshot { at, relay, streams, groups, consumers, blockers, .. } = &*snapshot;
+        let Snapshot { at, standing, .. } = &*snapshot;
+        let Standing { relay, streams, groups, consumers, blockers } = standing;
         Ok(Status {
             at: at.clone(),
-            unsent: snapshot.unsent(),
-            lag: snapshot.lag(),
-            dead: snapshot.dead(),
+            unsent: standing.unsent(),
+            lag: standing.lag(),
+            dead: relay.dead,
             this: self.here(),
             relay: relay.clone(),
             streams: streams.clone(),
@@ -134,28 +136,28 @@ pub(crate) async fn status(State(desk): State<Arc<Desk>>) -> Result<Json<Status>
 #[utoipa::path(get, path = "/streams", tag = "look",
     responses((status = 200, body = Vec<StreamStatus>), (status = 503, body = Problem)))]
 pub(crate) async fn streams(State(desk): State<Arc<Desk>>) -> Result<Json<Vec<StreamStatus>>> {
-    Ok(Json(desk.snapshot().await?.streams.clone()))
+    Ok(Json(desk.snapshot().await?.standing.streams.clone()))
 }
 
 /// How far each group has come.
 #[utoipa::path(get, path = "/groups", tag = "look",
     responses((status = 200, body = Vec<GroupStatus>), (status = 503, body = Problem)))]
 pub(crate) async fn groups(State(desk): State<Arc<Desk>>) -> Result<Json<Vec<GroupStatus>>> {
-    Ok(Json(desk.snapshot().await?.groups.clone()))
+    Ok(Json(desk.snapshot().await?.standing.groups.clone()))
 }
 
 /// What each consumer has done since it started. Those that were heard of within an hour.
 #[utoipa::path(get, path = "/consumers", tag = "look",
     responses((status = 200, body = Vec<ConsumerStatus>), (status = 503, body = Problem)))]
 pub(crate) async fn consumers(State(desk): State<Arc<Desk>>) -> Result<Json<Vec<ConsumerStatus>>> {
-    Ok(Json(desk.snapshot().await?.consumers.clone()))
+    Ok(Json(desk.snapshot().await?.standing.consumers.clone()))
 }
 
 /// Who writes to the outbox and has not ended, the oldest first: later events wait for them, until they are overtaken.
 #[utoipa::path(get, path = "/blockers", tag = "look",
     responses((status = 200, body = Vec<Blocker>), (status = 503, body = Problem)))]
 pub(crate) async fn blockers(State(desk): State<Arc<Desk>>) -> Result<Json<Vec<Blocker>>> {
-    Ok(Json(desk.snapshot().await?.blockers.clone()))
+    Ok(Json(desk.snapshot().await?.standing.blockers.clone()))
 }
 
 /// Which history.

@@ -13,6 +13,7 @@ use crate::admin::desk::Desk;
 use crate::admin::snapshot::Snapshot;
 use crate::metrics::{self as m, Text};
 use crate::pulse::{BUCKETS, Phase, Pulse, bound};
+use crate::standing::Standing;
 
 /// What Prometheus asks for. If Postgres is away, what was counted in the process is told all the same.
 #[utoipa::path(get, path = "/metrics", tag = "health",
@@ -74,7 +75,7 @@ fn resident_bytes() -> Option<u64> {
 }
 
 fn of_store(text: &mut Text, snapshot: &Snapshot) {
-    let Snapshot { relay, streams, groups, consumers, blockers, .. } = snapshot;
+    let Standing { relay, streams, groups, consumers, blockers } = &snapshot.standing;
     let flag = |is: bool| f64::from(u8::from(is));
     text.value(&m::READ, &[], snapshot.read_ms / 1e3);
     text.value(&m::HOLDER, &[], flag(relay.holder.is_some()));
