@@ -202,6 +202,17 @@ fn nothing_is_unfinished_unchecked_or_passed_over() {
     }
 }
 
+/// What all.rs does not name would be neither built nor run, and nobody would miss it.
+#[test]
+fn every_file_of_tests_is_run() {
+    let named = read("tests/tests/all.rs");
+    for file in fs::read_dir(root().join("tests/tests")).expect("readable") {
+        let path = file.expect("readable").path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        assert!(name == "all" || named.lines().any(|line| line == format!("mod {name};")), "all.rs lacks mod {name}");
+    }
+}
+
 /// A promise is linked as `tests/tests/outage.rs: redis_away_costs_no_attempt`.
 #[test]
 fn every_promise_is_linked_to_a_test_that_exists() {

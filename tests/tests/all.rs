@@ -1,0 +1,85 @@
+//! Every promise of the house, by what it is about. One program, because linking sixty takes longer than running most of
+//! them; each test still runs in a process of its own. `./dev test outage` runs one file.
+
+// The house itself.
+mod deploy;
+mod harness;
+mod house;
+
+// Events in Postgres, and who may do what there.
+mod inbox;
+mod least_rights;
+mod producer;
+mod rights;
+mod sql;
+mod views;
+
+// The relay, from row to stream.
+mod cluster;
+mod crash;
+mod hostile;
+mod loss;
+mod outage;
+mod partitions;
+mod pause;
+mod race;
+mod randomized;
+mod refusal;
+mod relaying;
+mod retention;
+mod tls;
+mod trimming;
+mod two_stories;
+mod waiting;
+
+// The consumer runtime, from stream to effect.
+mod consumer_crash;
+mod consumer_loss;
+mod consumer_outage;
+mod consumer_random;
+mod consuming;
+mod dead_letters;
+mod examples;
+mod second_look;
+mod testing_kit;
+
+// The operator's surface.
+mod admin;
+mod admin_dead;
+mod bad_input;
+mod cli;
+mod doctor;
+mod gateway;
+mod page;
+mod traces;
+mod watch;
+
+// Fallah.
+mod crawl_crash;
+mod crawl_manners;
+mod crawl_traps;
+mod crawling;
+
+// Hasad.
+mod archive_check;
+mod archive_crash;
+mod archive_input;
+mod archive_outage;
+mod archive_purge;
+mod archive_rebuild;
+mod archive_sweep;
+mod archive_verbs;
+mod archiving;
+
+// Bisan.
+mod projecting;
+mod projecting_crash;
+mod projecting_faults;
+mod projecting_reindex;
+mod reading;
+mod reading_outage;
+mod reading_page;
+mod reading_search;
+
+// All of it in one process.
+mod pipeline;
