@@ -157,6 +157,8 @@ fn is_outage(error: &(dyn Error + 'static)) -> bool {
     }
     match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) => true,
+        // The server hung up before it said whether it speaks TLS: sqlx takes the byte that never came for an answer.
+        Some(sqlx::Error::Protocol(words)) => words.contains("response from SSLRequest: 0x00"),
         // Connection exceptions; resources short; operator intervention, but for an idle session that was ended.
         Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
             (code.starts_with("08") || code.starts_with("53") || code.starts_with("57P")) && code != "57P05"

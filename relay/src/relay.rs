@@ -214,7 +214,8 @@ impl Relay {
             self.ahead = None;
             self.discovered = None;
         }
-        self.frontier.observe(&self.mark, now);
+        // Not the time at which the turn began: nobody may seem to have been open for longer than it is.
+        self.frontier.observe(&self.mark, Instant::now());
 
         if self.overtaking.is_time(now)
             && let Some(overtaking) = self.frontier.overtakable(now, self.config.overtake_after)

@@ -58,14 +58,15 @@ pub struct Effects {
 
 impl Effects {
     pub async fn on(stage: &Stage) -> Self {
-        let mut db = stage.pool.acquire().await.expect("Postgres is there");
-        inbox::migrate(&mut db).await.expect("made");
-        stage
-            .sql(
-                "create table if not exists effects (nth bigserial, consumer_group text, event_id text, key text, seq bigint)",
-            )
-            .await;
-        Self { db: stage.pool.clone() }
+        Self::make(&stage.pool).await
+    }
+
+    /// Makes the ledger and the inbox, unless they are there.
+    pub async fn make(db: &PgPool) -> Self {
+        inbox::migrate(&mut *db.acquire().await.expect("Postgres is there")).await.expect("made");
+        let ledger = "create table if not exists effects (nth bigserial, consumer_group text, event_id text, key text, seq bigint)";
+        sqlx::query(ledger).execute(db).await.expect("made");
+        Self { db: db.clone() }
     }
 
     /// The effects of a group, in their order.

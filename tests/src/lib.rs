@@ -9,6 +9,7 @@
 //! - [`Cellar`]: an archive, its stores, and what is told to it
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
+//! - [`chaos`]: rounds of random faults, and the checker that judges them
 //! - [`Browser`]: a real one, for pages that people look at
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
@@ -16,6 +17,7 @@
 mod archiving;
 mod browser;
 mod chance;
+pub mod chaos;
 mod consuming;
 mod crawling;
 mod eventually;

@@ -36,7 +36,8 @@ pub struct Proxy {
 }
 
 struct Wire {
-    upstream: SocketAddr,
+    /// Where new connections go.
+    upstream: Mutex<SocketAddr>,
     /// Taken away while connections are refused.
     listener: Mutex<Option<TcpListener>>,
     state: Mutex<State>,
@@ -50,13 +51,19 @@ impl Proxy {
         let listener = port::listener().expect("loopback has a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let wire = Arc::new(Wire {
-            upstream: (Ipv4Addr::LOCALHOST, upstream).into(),
+            upstream: Mutex::new((Ipv4Addr::LOCALHOST, upstream).into()),
             listener: Mutex::new(Some(asynchronous(listener))),
             state: Mutex::default(),
             changed: Notify::new(),
         });
         tokio::spawn(Arc::clone(&wire).run());
         Self { wire, port }
+    }
+
+    /// From now on it leads to another port, as when a replica takes over: connections to the one before are closed.
+    pub fn lead_to(&self, upstream: u16) {
+        *self.wire.upstream.lock().unwrap_or_else(PoisonError::into_inner) = (Ipv4Addr::LOCALHOST, upstream).into();
+        self.cut();
     }
 
     /// Clients connect here instead of to the server.
@@ -192,7 +199,8 @@ impl Wire {
     async fn connect(self: Arc<Self>, client: TcpStream, opened: usize) {
         let talk = async {
             // A server that is down: the client sees its connection close.
-            let Ok(server) = TcpStream::connect(self.upstream).await else {
+            let upstream = *self.upstream.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(server) = TcpStream::connect(upstream).await else {
                 return;
             };
             link::run(&self, &client, &server, opened).await;

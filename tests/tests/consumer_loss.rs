@@ -1,12 +1,18 @@
-//! A replica that lagged is promoted: Redis comes back as it was some time ago, with groups further back than inboxes are.
+//! Redis comes back as it was some time ago, or with nothing, or just then a partition changes hands: no effect is lost or doubled.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use outbox_tests::{Child, Effects, FileEffects, Redis, Stage, assert_key_order, consume, enqueue_told, eventually};
+use outbox_tests::{
+    Child, Effects, FileEffects, Proxy, Redis, Stage, assert_key_order, consume, consume_over, enqueue_told,
+    eventually, settle, tick,
+};
 use redis::Value;
 use serde_json::json;
 
 const COUNT: u16 = 4;
+/// Under this name lies what its consumer has given back.
+const NOBODY: &str = "outbox:nobody";
 
 /// So many events over sixteen keys.
 async fn enqueue(stage: &Stage, numbers: std::ops::Range<usize>) {
@@ -77,4 +83,79 @@ async fn a_lagging_replica_that_is_promoted_loses_no_effect_and_doubles_none() {
     }
     assert_key_order(&in_table.by_key("table").await);
     assert_key_order(&in_file.by_key("file"));
+}
+
+/// A consumer of all partitions, over a wire of its own.
+fn consume_partitions(stage: &Stage, wire: &Proxy) -> Child {
+    let topic = format!("t:{COUNT}");
+    let flags = ["--partitions", &topic, "--group", "g", "--claim-after-ms", "2000"];
+    consume_over(&stage.redis_url_over(wire), stage, &flags)
+}
+
+/// How often Redis was told to end a read that waits.
+async fn unblocked(stage: &Stage) -> String {
+    let stats: String = redis::from_redis_value(stage.redis.command(&["INFO", "commandstats"]).await).expect("text");
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_client|unblock:"));
+    line.and_then(|line| line.split(',').next()).unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_partition_that_is_taken_while_the_network_fails_is_read_all_the_same() {
+    let stage = Stage::set().await;
+    let effects = Effects::on(&stage).await;
+    let _relay = Child::spawn(stage.command(&["run"]));
+    let (wire, other) = (Proxy::to(stage.redis.port()).await, Proxy::to(stage.redis.port()).await);
+    let heir = consume_partitions(&stage, &wire);
+    let mut leaver = consume_partitions(&stage, &other);
+    for consumer in [&heir, &leaver] {
+        consumer.saw("a partition is ours").await;
+    }
+    // Killed, and not asked to leave: it must not end a read of its own meanwhile.
+    leaver.kill_9();
+    leaver.wait().await;
+    // The heir takes a partition, ends its read so that the next one is of that partition, too, and never hears that this was done.
+    let before = unblocked(&stage).await;
+    wire.slow(Duration::from_millis(20));
+    eventually("the heir to end its read", async || unblocked(&stage).await != before).await;
+    wire.cut();
+    wire.slow(Duration::ZERO);
+    enqueue(&stage, 0..32).await;
+    eventually("all effects", async || effects.of("g").await.len() == 32).await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_lost_while_its_partition_changes_hands_is_made_anew() {
+    let stage = Stage::set().await;
+    let effects = Effects::on(&stage).await;
+    let mut relay = stage.relay(&[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let go = folder.path().join("go");
+    for n in 0..16 {
+        let (key, told) = (format!("k{n}"), json!({"do": "wait", "until": go}));
+        enqueue_told(&stage, &outbox::partition("t", COUNT, &key), &format!("slow-{n}"), &key, &told).await;
+    }
+    // The relay has not heard of the group, and cannot put it back.
+    settle(&mut relay).await;
+    let (wire, other) = (Proxy::to(stage.redis.port()).await, Proxy::to(stage.redis.port()).await);
+    let first = consume_partitions(&stage, &wire);
+    first.saw("begin slow-").await;
+
+    // It has all partitions and is to give some back, as soon as what it has begun of them has ended.
+    let mut second = consume_partitions(&stage, &other);
+    eventually("the first to give the last partition back", async || {
+        let nobody = ["XPENDING", "t:{3}", "g", "-", "+", "1", NOBODY];
+        matches!(stage.redis.command(&nobody).await, Value::Array(given) if !given.is_empty())
+    })
+    .await;
+    // Nobody else will make the group there.
+    second.kill_9();
+    second.wait().await;
+    stage.redis.command(&["FLUSHALL"]).await;
+    std::fs::write(&go, "").expect("ours");
+    enqueue(&stage, 0..64).await;
+    eventually("all effects", async || {
+        tick(&mut relay).await;
+        effects.of("g").await.len() == 80
+    })
+    .await;
 }

@@ -68,6 +68,8 @@ impl Consumer {
         for lane in self.lanes.values_mut() {
             lane.cursor = "0-0".to_owned();
             lane.known = false;
+            // Nobody else could give a group back to a partition that we hold.
+            lane.leaving = false;
         }
         self.schedule.look_again();
         if let Some(partitions) = &mut self.partitions {

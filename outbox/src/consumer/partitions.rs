@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Consumer;
 use super::schedule::Clock;
 use super::stream::Trouble;
+use super::{Consumer, Lane};
 
 /// The partitions of a topic, and which of them are ours.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ impl Partitions {
         self.streams.iter()
     }
 
+    /// After a loss all that was decided is decided anew.
     pub(super) fn look_again(&mut self) {
         self.look = Clock::default();
+        self.leaving = None;
     }
 }
 
@@ -76,7 +78,9 @@ impl Consumer {
         self.hand_over().await?;
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let (held, leaving) = (partitions.held.len(), partitions.leaving.is_some());
-        if held > share && !leaving {
+        // What has just been lost is found again before it is given away: it may lack its group.
+        let settled = !leaving && !self.lanes.values().any(Lane::is_unknown);
+        if held > share && settled {
             self.give_partition_back().await?;
         } else if held < share {
             self.take_partitions(share - held, &streams, now).await?;
@@ -105,9 +109,10 @@ impl Consumer {
                 continue;
             }
             taken += 1;
+            // At once: whatever fails from here on, what is held is read.
+            self.add_lanes(stream);
             // A read that waits does not know of it.
             self.end_reads().await?;
-            self.add_lanes(stream);
             for lane in self.lanes_of(stream) {
                 self.enter(&lane, now).await?;
             }

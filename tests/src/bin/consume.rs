@@ -1,6 +1,6 @@
 //! A consumer as a process of its own, for tests that kill, freeze and stop it.
 //!
-//! What its handler does each event's payload says: `{"do":"ok"}` (anything else means the same), `{"do":"fail"}`,
+//! What its handler does each event's payload says: `{"do":"ok"}` (anything else means the same), `{"do":"reject"}`, `{"do":"fail"}`,
 //! `{"do":"flaky"}` (fails once), `{"do":"abort"}`, `{"do":"sleep","ms":50}`, `{"do":"wait","until":"/a/file/exists"}`. The effect is one line of a ledger,
 //! beside an inbox. It says `begin ID attempt N` and `effect ID` or `repeat ID`.
 
@@ -54,6 +54,7 @@ impl Handler for Obedient {
         println!("begin {} attempt {}", entry.id, entry.attempt);
         let told: serde_json::Value = entry.payload().map_err(Failure::reject)?;
         match told["do"].as_str() {
+            Some("reject") => return Err(Failure::reject("told to reject it")),
             Some("fail") => return Err(Failure::retry("told to fail")),
             Some("flaky") if entry.attempt == 1 => return Err(Failure::retry("told to fail once")),
             Some("abort") => std::process::abort(),

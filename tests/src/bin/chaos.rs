@@ -1,0 +1,270 @@
+//! `./dev chaos`: rounds of random faults under load, and what became of each event.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+use outbox_tests::chaos::{Cast, Family, Fault, MUTANTS, Ours, Plan, Report, Theatre, Verdict};
+use serde_json::json;
+
+/// Kills, freezes, cuts, fills, flushes and restarts everything at random, under load, and checks what became of each
+/// event.
+#[derive(Debug, Parser)]
+#[command(
+    name = "./dev chaos",
+    max_term_width = 100,
+    after_help = "Examples:
+  ./dev chaos                                      40 rounds of everything, some two minutes
+  ./dev chaos --rounds 1000 --faults kills         as it stands in docs/reliability.md
+  ./dev chaos --seed 4711 --rounds 1               the faults of one round again
+  ./dev chaos --mutants                            whether the checker finds what it must find
+
+A round is some 300 events of twelve keys to two groups, with one to three faults. What fails keeps its history and the
+logs of all processes in a folder, and says which.
+Exit codes: 0 all rounds are clean (or every mutant was found), 1 not so, 64 wrong flags."
+)]
+struct Options {
+    /// How many rounds
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+
+    /// The seed of the first round; the next ones follow it (none: from the clock)
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+
+    /// How long: 40 rounds, or 1,000
+    #[arg(long, value_enum, default_value_t = Profile::Quick)]
+    profile: Profile,
+
+    /// Only these kinds of faults
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,...")]
+    faults: Vec<Kind>,
+
+    /// Only these faults, by their names, such as flush or kill-relay
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT,...", hide_possible_values = true)]
+    only: Vec<Fault>,
+
+    /// Put known faulty programs on trial instead: each must be found
+    #[arg(long)]
+    mutants: bool,
+
+    /// Where the history of a round that failed is kept
+    #[arg(long, value_name = "FOLDER", default_value = "target/chaos")]
+    keep: PathBuf,
+
+    /// Write the results to this file, too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Profile {
+    Quick,
+    Nightly,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// Processes die, freeze, and are asked to stop
+    Kills,
+    /// Connections end, hang, slow down, and lose a reply
+    Wires,
+    /// Servers crash, are full, throw everybody out, and deliver again
+    Outages,
+    /// Redis comes back with less than it had
+    Losses,
+}
+
+impl Kind {
+    fn family(self) -> Family {
+        match self {
+            Self::Kills => Family::Kills,
+            Self::Wires => Family::Wires,
+            Self::Outages => Family::Outages,
+            Self::Losses => Family::Losses,
+        }
+    }
+}
+
+/// So many rounds has a mutant to show what it is.
+const MUTANT_ROUNDS_MAX: u64 = 30;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let options = Options::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { 64 } else { 0 })
+    });
+    let from_clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs() % 1_000_000 * 1_000);
+    let seed = options.seed.unwrap_or_else(from_clock);
+    let good = if options.mutants { mutants(seed).await? } else { ours(&options, seed).await? };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What came together over all rounds.
+#[derive(Default)]
+struct Tally {
+    rounds: u64,
+    failed: Vec<u64>,
+    events: usize,
+    effects: usize,
+    letters: usize,
+    rests: Vec<Duration>,
+    /// Of each fault: in how many rounds, and the longest rest after it.
+    faults: BTreeMap<Fault, (u64, Duration)>,
+    verdict: Verdict,
+}
+
+impl Tally {
+    fn add(&mut self, seed: u64, report: &Report) {
+        self.rounds += 1;
+        self.events += report.events;
+        self.effects += report.history.effects.len();
+        self.letters += report.history.buried.len();
+        self.rests.push(report.rest);
+        for fault in &report.faults {
+            let (times, longest) = self.faults.entry(*fault).or_default();
+            *times += 1;
+            *longest = (*longest).max(report.rest);
+        }
+        if !report.verdict.is_clean() {
+            self.failed.push(seed);
+        }
+        self.verdict.add(report.verdict.clone());
+    }
+
+    /// The rest that so many percent of the rounds did not exceed.
+    fn rest(&self, percent: usize) -> Duration {
+        let mut rests = self.rests.clone();
+        rests.sort();
+        rests.get((rests.len() * percent / 100).min(rests.len().saturating_sub(1))).copied().unwrap_or_default()
+    }
+
+    fn print(&self, seed: u64, took: Duration) {
+        println!("\n{:<34} {:>7} {:>14}", "fault", "rounds", "longest rest");
+        for (fault, (times, longest)) in &self.faults {
+            println!("{:<34} {times:>7} {:>12.2} s", fault.words(), longest.as_secs_f64());
+        }
+        println!("\n{:<34} {:>7}", "finding", "events");
+        for (word, found) in self.verdict.findings() {
+            println!("{word:<34} {:>7}", found.len());
+        }
+        println!(
+            "\n{} rounds from seed {seed} in {:.0} s: {} events, {} effects, {} dead letters; {} rounds failed",
+            self.rounds,
+            took.as_secs_f64(),
+            self.events,
+            self.effects,
+            self.letters,
+            self.failed.len(),
+        );
+        println!(
+            "from the last mend until everything was as it should be: p50 {:.2} s, p99 {:.2} s, longest {:.2} s",
+            self.rest(50).as_secs_f64(),
+            self.rest(99).as_secs_f64(),
+            self.rest(100).as_secs_f64(),
+        );
+        if !self.failed.is_empty() {
+            println!("seeds of failed rounds: {:?}", self.failed);
+        }
+    }
+
+    fn json(&self, seed: u64, took: Duration) -> serde_json::Value {
+        let faults: BTreeMap<&str, u64> =
+            self.faults.iter().map(|(fault, (times, _))| (fault.words(), *times)).collect();
+        let findings: BTreeMap<&str, usize> =
+            self.verdict.findings().into_iter().map(|(word, found)| (word, found.len())).collect();
+        json!({ "seed": seed, "rounds": self.rounds, "failed": self.failed, "events": self.events,
+                "effects": self.effects, "dead_letters": self.letters, "faults": faults, "findings": findings,
+                "rest_p50_s": self.rest(50).as_secs_f64(), "rest_p99_s": self.rest(99).as_secs_f64(),
+                "rest_max_s": self.rest(100).as_secs_f64(), "took_s": took.as_secs_f64() })
+    }
+}
+
+async fn ours(options: &Options, seed: u64) -> Result<bool> {
+    let rounds = options.rounds.unwrap_or(if options.profile == Profile::Quick { 40 } else { 1_000 });
+    let families: Vec<_> = options.faults.iter().map(|kind| kind.family()).collect();
+    let faults = match (families.is_empty(), options.only.is_empty()) {
+        (true, true) => Fault::ALL.to_vec(),
+        _ => [Fault::of(&families), options.only.clone()].concat(),
+    };
+    let plan = Plan { faults, patience: Duration::from_secs(30) };
+    println!("{rounds} rounds from seed {seed}");
+    let (began, mut tally, mut theatre) = (Instant::now(), Tally::default(), Theatre::open(Ours).await);
+    let on_terminal = std::io::stdout().is_terminal();
+    for nth in 0..rounds {
+        let seed = seed + nth;
+        let report = theatre.round(seed, &plan).await;
+        tally.add(seed, &report);
+        let line = line(seed, &report);
+        if report.verdict.is_clean() {
+            // On a terminal the last line is enough; a log keeps one in ten.
+            if on_terminal {
+                print!("\r\x1b[2K{}/{rounds}  {line}", nth + 1);
+                let _ = std::io::Write::flush(&mut std::io::stdout());
+            } else if nth % 10 == 9 || nth + 1 == rounds {
+                println!("{}/{rounds}  {line}", nth + 1);
+            }
+        } else {
+            let folder = keep(&options.keep, seed, &report, &theatre)?;
+            println!("{}{line}\n  kept in {}", if on_terminal { "\r\x1b[2K" } else { "" }, folder.display());
+            for (word, found) in report.verdict.findings() {
+                for sentence in found.iter().take(5) {
+                    println!("  {word}: {sentence}");
+                }
+            }
+        }
+    }
+    tally.verdict.add(theatre.close().await);
+    tally.print(seed, began.elapsed());
+    if let Some(file) = &options.json {
+        std::fs::write(file, format!("{:#}\n", tally.json(seed, began.elapsed())))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(tally.verdict.is_clean())
+}
+
+fn line(seed: u64, report: &Report) -> String {
+    let faults: Vec<_> = report.faults.iter().map(|fault| fault.words()).collect();
+    format!(
+        "seed {seed}: {} events, {}; {} after {:.2} s",
+        report.events,
+        faults.join(", "),
+        report.verdict,
+        report.rest.as_secs_f64()
+    )
+}
+
+/// The history as JSON, and what each process said.
+fn keep<C: Cast>(below: &Path, seed: u64, report: &Report, theatre: &Theatre<C>) -> Result<PathBuf> {
+    let folder = below.join(format!("seed-{seed}"));
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let told = json!({ "verdict": report.verdict, "history": report.history });
+    std::fs::write(folder.join("history.json"), format!("{told:#}\n"))?;
+    for (name, log) in theatre.logs() {
+        std::fs::write(folder.join(format!("{name}.log")), log)?;
+    }
+    Ok(folder)
+}
+
+async fn mutants(seed: u64) -> Result<bool> {
+    let mut overlooked = 0;
+    for mutant in MUTANTS {
+        let mut theatre = Theatre::open(mutant).await;
+        let plan = Plan { faults: mutant.faults.to_vec(), patience: Duration::from_secs(3) };
+        let mut found = Verdict::default();
+        let mut rounds = 0;
+        while rounds < MUTANT_ROUNDS_MAX && !found.says(mutant.is) {
+            found.add(theatre.round(seed + rounds, &plan).await.verdict);
+            rounds += 1;
+        }
+        let verdict = if found.says(mutant.is) { "found" } else { "OVERLOOKED" };
+        overlooked += u32::from(!found.says(mutant.is));
+        println!("{verdict:<11} {:<30} must be {:<13} rounds {rounds:>2}: {found}", mutant.name, mutant.is);
+    }
+    Ok(overlooked == 0)
+}

@@ -1,0 +1,54 @@
+//! What was seen of a round from outside. Nobody who could be at fault is asked.
+
+use serde::Serialize;
+
+/// An event as its producer knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Written {
+    pub id: String,
+    pub stream: String,
+    pub key: String,
+    /// The how-manieth of its key it is: events of one key are committed in this order.
+    pub nth: u64,
+    /// It can never take effect, and belongs among the dead letters.
+    pub bad: bool,
+    /// Its transaction stayed open for so long that it may have been overtaken. Then its place is behind what came meanwhile.
+    pub slow: bool,
+}
+
+/// A line of a group's ledger. In a ledger nothing is unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Effect {
+    pub group: String,
+    pub id: String,
+}
+
+/// A dead letter of a group, or of the relay itself (then the group is empty).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Buried {
+    pub group: String,
+    pub id: String,
+    pub reason: String,
+}
+
+/// What a stream held when the round was over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    pub stream: String,
+    pub number: String,
+    pub id: String,
+}
+
+/// One round.
+#[derive(Debug, Default, Serialize)]
+pub struct History {
+    pub groups: Vec<String>,
+    /// What was acknowledged as committed, and what was found to be when its producer could not know.
+    pub committed: Vec<Written>,
+    /// In the order of each ledger.
+    pub effects: Vec<Effect>,
+    pub buried: Vec<Buried>,
+    pub entries: Vec<Entry>,
+    /// Events of which an attempt to publish was counted. None was at fault.
+    pub attempted: Vec<String>,
+}

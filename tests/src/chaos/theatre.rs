@@ -1,0 +1,235 @@
+//! The theatre: servers, wires and processes, and one round after another on them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use super::cast::{Cast, Places};
+use super::checker::{Verdict, judge};
+use super::fault::Fault;
+use super::history::History;
+use super::pen::{Pens, Told};
+use super::witness::Witness;
+use crate::{Chance, Child, Effects, FileEffects, Postgres, Proxy, Redis};
+
+/// So many of each, so that one can fail while another works.
+const RELAYS: usize = 2;
+const CONSUMERS_EACH: usize = 2;
+
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a run is made of.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub faults: Vec<Fault>,
+    /// A round whose events stop arriving for so long is over.
+    pub patience: Duration,
+}
+
+/// The end of a round.
+#[derive(Debug)]
+pub struct Report {
+    pub faults: Vec<Fault>,
+    pub events: usize,
+    /// From when the last fault was mended until everything was as it should be.
+    pub rest: Duration,
+    pub took: Duration,
+    pub verdict: Verdict,
+    pub history: History,
+}
+
+/// Servers and processes that live through all rounds of a run.
+pub struct Theatre<C> {
+    pub(super) cast: C,
+    pub(super) postgres: Postgres,
+    /// The one in use, and one that may take over.
+    pub(super) redis: [Redis; 2],
+    pub(super) primary: usize,
+    /// Of relays to Redis and to Postgres, of consumers to Redis and to Postgres.
+    pub(super) wires: [Proxy; 4],
+    pub(super) actors: Vec<Actor>,
+    pub(super) witness: Witness,
+    earlier: BTreeSet<String>,
+    rounds: u64,
+    database: String,
+    _folder: TempDir,
+}
+
+pub(super) struct Actor {
+    /// None: a relay.
+    group: Option<&'static str>,
+    pub(super) child: Child,
+}
+
+impl Actor {
+    pub(super) fn is_relay(&self) -> bool {
+        self.group.is_none()
+    }
+}
+
+impl<C: Cast> Theatre<C> {
+    /// Opens with everything at work.
+    pub async fn open(cast: C) -> Self {
+        // A crash of Postgres may not take what it acknowledged.
+        let safe = [("synchronous_commit", "on"), ("max_connections", "200")];
+        let alone = ["--auto-aof-rewrite-percentage", "0", "--repl-diskless-sync-delay", "0"];
+        let (postgres, one, other) =
+            tokio::join!(Postgres::start_with(&safe), Redis::start_with(&alone), Redis::start_with(&alone));
+        let url = postgres.database().await;
+        let mut db = PgConnection::connect(&url).await.expect("the server has just answered");
+        outbox::migrate(&mut db, "public").await.expect("a fresh database can be migrated");
+        let pool =
+            PgPoolOptions::new().max_connections(40).connect(&url).await.expect("the server has just answered");
+        Effects::make(&pool).await;
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("effects");
+        let wires = [
+            Proxy::to(one.port()).await,
+            Proxy::to(postgres.port()).await,
+            Proxy::to(one.port()).await,
+            Proxy::to(postgres.port()).await,
+        ];
+        let witness = Witness {
+            pool,
+            file: FileEffects::at(&path),
+            path,
+            groups: cast.groups(),
+            streams: cast.streams(),
+            letters_in_redis: cast.letters_in_redis(),
+            seen: super::witness::Seen::default(),
+        };
+        let mut theatre = Self {
+            cast,
+            postgres,
+            redis: [one, other],
+            primary: 0,
+            wires,
+            actors: vec![],
+            witness,
+            earlier: BTreeSet::new(),
+            rounds: 0,
+            database: url,
+            _folder: folder,
+        };
+        let consumers = theatre.cast.groups().into_iter().flat_map(|group| [Some(group); CONSUMERS_EACH]);
+        for group in std::iter::repeat_n(None, RELAYS).chain(consumers) {
+            let child = theatre.call(group);
+            theatre.actors.push(Actor { group, child });
+        }
+        theatre
+    }
+
+    /// One round: load, faults under load, everything mended, rest, and the verdict.
+    pub async fn round(&mut self, seed: u64, plan: &Plan) -> Report {
+        let began = Instant::now();
+        let mut chance = Chance::seeded(seed);
+        self.rounds += 1;
+        let pens = Pens::write(&self.witness.pool, self.rounds, chance.branch());
+        let faults = Fault::draw(&plan.faults, &mut chance);
+
+        pause(&mut chance, 300).await;
+        let mut struck = vec![];
+        for fault in &faults {
+            struck.push(self.strike(*fault, &mut chance).await);
+            pause(&mut chance, 150).await;
+        }
+        pause(&mut chance, 500).await;
+        for fault in struck {
+            self.mend(fault).await;
+        }
+        pause(&mut chance, 150).await;
+        let mended = Instant::now();
+        let told = pens.rest().await;
+        let history = self.until_rest(told, plan.patience).await;
+        let rest = mended.elapsed();
+
+        self.witness.look_ahead(&self.redis[self.primary]).await;
+        let (events, verdict) = (history.committed.len(), judge(&history, &self.earlier));
+        self.earlier.extend(history.committed.iter().map(|event| event.id.clone()));
+        Report { faults, events, rest, took: began.elapsed(), verdict, history }
+    }
+
+    /// The end of a run: what only shows over all rounds.
+    pub async fn close(mut self) -> Verdict {
+        for actor in &mut self.actors {
+            actor.child.kill_9();
+            actor.child.wait().await;
+        }
+        Verdict { duplicated: self.witness.repeated().await, ..Verdict::default() }
+    }
+
+    /// What each process has said.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let name =
+            |(nth, actor): (usize, &Actor)| (format!("{nth}-{}", actor.group.unwrap_or("relay")), actor.child.log());
+        self.actors.iter().enumerate().map(name).collect()
+    }
+
+    pub(super) fn redis(&self) -> &Redis {
+        &self.redis[self.primary]
+    }
+
+    /// An actor takes its place again.
+    pub(super) fn enter(&mut self, nth: usize) {
+        self.actors[nth].child = self.call(self.actors[nth].group);
+    }
+
+    fn call(&self, group: Option<&'static str>) -> Child {
+        let (redis, postgres) = if group.is_none() { (0, 1) } else { (2, 3) };
+        let port = |server: u16, wire: usize| (format!(":{server}/"), format!(":{}/", self.wires[wire].port()));
+        let (from, to) = port(self.postgres.port(), postgres);
+        let places = Places {
+            database_url: self.database.replace(&from, &to),
+            redis_url: format!("redis://127.0.0.1:{}/", self.wires[redis].port()),
+            file: self.witness.path.clone(),
+        };
+        Child::spawn(match group {
+            None => self.cast.relay(&places),
+            Some(group) => self.cast.consumer(&places, group),
+        })
+    }
+
+    /// Waits until each event has come to its end in each group, or nothing moves any more.
+    async fn until_rest(&self, told: Told, patience: Duration) -> History {
+        let present = self.witness.present(&told.doubtful).await;
+        let mut committed = told.acknowledged;
+        committed.extend(told.doubtful.into_iter().filter(|event| present.contains(&event.id)));
+        let groups = self.witness.groups.iter().map(|group| (*group).to_owned()).collect();
+        let mut history = History { groups, committed, ..History::default() };
+        let (mut moved, mut before) = (Instant::now(), (0, 0));
+        loop {
+            history.effects = self.witness.effects().await;
+            history.buried = self.witness.letters(&self.redis[self.primary]).await;
+            let now = (history.effects.len(), history.buried.len());
+            if now != before {
+                (moved, before) = (Instant::now(), now);
+            }
+            if is_complete(&history) || moved.elapsed() > patience {
+                break;
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+        history.entries = self.witness.entries(&self.redis[self.primary]).await;
+        history.attempted = self.witness.attempted().await;
+        history
+    }
+}
+
+/// Whether each event has taken effect or was buried, in each group.
+fn is_complete(history: &History) -> bool {
+    history.groups.iter().all(|group| {
+        let done = history.effects.iter().filter(|effect| effect.group == *group).map(|effect| &effect.id);
+        let buried = history.buried.iter().filter(|letter| letter.group == *group).map(|letter| &letter.id);
+        let ended: BTreeSet<_> = done.chain(buried).collect();
+        history.committed.iter().all(|event| ended.contains(&event.id))
+    })
+}
+
+async fn pause(chance: &mut Chance, most_ms: u64) {
+    sleep(Duration::from_millis(chance.below(most_ms))).await;
+}
