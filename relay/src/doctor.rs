@@ -94,7 +94,7 @@ const KNOWN: [(&str, Harm, &str, &str); 24] = [
         "postgres-pooler",
         Harm::Refused,
         "the relay's sessions are its own: behind a transaction pooler settings leak to others, and prepared statements and notifications are lost",
-        "connect the relay directly, or in session mode; producers may use any mode",
+        "connect the relay directly, or in session mode",
     ),
     (
         "clocks",

@@ -8,8 +8,8 @@ const READ: &str = "read-read-read-read-read";
 const WRITE: &str = "write-write-write-write";
 const PUBLISH: &str = "publish-publish-publish";
 
-/// What any request may be answered, whatever its route: it is too large, or slow, or for somebody else.
-const ANY_ROUTE: [u16; 4] = [405, 408, 413, 415];
+/// What any path may be answered: asked by another method it is no route at all.
+const ANY_ROUTE: [u16; 1] = [405];
 
 /// A way to ask, and the status of its answer.
 struct Asked {

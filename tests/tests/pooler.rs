@@ -1,5 +1,5 @@
 //! A pooler between programs and Postgres: in session mode a relay works; where sessions are given away between transactions it
-//! does not begin, says why, and leaves nothing behind. Producers may use any mode, if they prepare no statements.
+//! does not begin, says why, and leaves nothing behind. Producers in SQL may use any mode.
 
 use outbox::Event;
 use outbox_tests::{Child, Pooler, Stage, eventually};
@@ -88,23 +88,28 @@ async fn in_transaction_mode_settings_leak_and_what_was_prepared_is_gone() {
 }
 
 #[tokio::test]
-async fn producers_may_use_any_mode_without_prepared_statements() {
+async fn producers_in_sql_may_use_any_mode_and_those_in_rust_session_mode() {
     let stage = sound().await;
     let pooler = Pooler::start(&stage.postgres, "transaction").await;
-    let url = pooler.url(&stage.database_url) + "?statement-cache-capacity=0";
-    let pool = PgPool::connect(&url).await.expect("let in");
+    let url = pooler.url(&stage.database_url);
     let mut producers = tokio::task::JoinSet::new();
     for producer in 0..6 {
-        let pool = pool.clone();
+        let mut db = PgConnection::connect(&url).await.expect("let in");
         producers.spawn(async move {
             for n in 0..20 {
-                let event = Event::draft("s", "t").id(format!("{producer}-{n}")).json(&n).expect("valid");
-                let mut tx = pool.begin().await.expect("begun");
-                let _ = outbox::enqueue(&mut tx, &event).await.expect("written");
-                tx.commit().await.expect("committed");
+                let enqueue = format!("begin; select outbox_enqueue('s', 't', '1', id => '{producer}-{n}'); commit");
+                sqlx::raw_sql(AssertSqlSafe(enqueue)).execute(&mut db).await.expect("committed");
             }
         });
     }
     producers.join_all().await;
-    stage.until_entries(&mut stage.relay(&[]).await, "s", 120).await;
+    let pooler = Pooler::start(&stage.postgres, "session").await;
+    let pool = PgPool::connect(&pooler.url(&stage.database_url)).await.expect("let in");
+    for n in 0..20 {
+        let event = Event::draft("s", "t").id(format!("rust-{n}")).json(&n).expect("valid");
+        let mut tx = pool.begin().await.expect("begun");
+        let _ = outbox::enqueue(&mut tx, &event).await.expect("written");
+        tx.commit().await.expect("committed");
+    }
+    stage.until_entries(&mut stage.relay(&[]).await, "s", 140).await;
 }

@@ -9,7 +9,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use utoipa::OpenApi;
-use utoipa::openapi::path::Operation;
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
 use utoipa_axum::router::OpenApiRouter;
@@ -76,6 +76,7 @@ pub(crate) fn router(desk: Arc<Desk>) -> (Router, Document) {
         .merge(for_writers)
         .merge(for_producers)
         .split_for_parts();
+    tell_of_what_is_sent(&mut document);
     tell_of_problems(&mut document);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("Beyond loopback")).build();
     document.components.get_or_insert_default().add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
@@ -104,11 +105,32 @@ fn tell_of_tokens(document: &mut Document) {
     ];
     for operation in operations(document) {
         operation.security = Some(vec![SecurityRequirement::new(TOKEN, [""; 0])]);
-        for (status, why) in refusals {
-            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-            let refusal = Response::builder().description(why).content("application/json", problem);
-            operation.responses.responses.entry(status.to_owned()).or_insert_with(|| refusal.build().into());
+        refuse(operation, &refusals);
+    }
+}
+
+/// What is refused before a route is asked: a name in the path that is none, a body that is none.
+fn tell_of_what_is_sent(document: &mut Document) {
+    for operation in operations(document) {
+        let mut refusals = vec![];
+        let in_path = |one: &RefOr<Parameter>| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Path);
+        if operation.parameters.iter().flatten().any(in_path) {
+            refusals.push(("400", "The path holds what is no name"));
         }
+        if operation.request_body.is_some() {
+            refusals.push(("408", "The body did not come in time"));
+            refusals.push(("413", "The body is too large"));
+            refusals.push(("415", "The body is not said to be JSON"));
+        }
+        refuse(operation, &refusals);
+    }
+}
+
+fn refuse(operation: &mut Operation, refusals: &[(&str, &str)]) {
+    for (status, why) in refusals {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let refusal = Response::builder().description(*why).content("application/json", problem);
+        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| refusal.build().into());
     }
 }
 
