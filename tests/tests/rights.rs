@@ -303,6 +303,8 @@ async fn each_right_in_redis_that_is_taken_from_a_consumer_is_missed() {
             }
         }
     });
+    // A reader that outlives its consumer's other connection is ended only where a wire breaks unseen, which no day here brings.
+    let rules: Vec<String> = rules.into_iter().filter(|right| right != "+client|kill").collect();
     each_is_missed(&stage, "consumer", &rules, async |step| {
         if step % 40 == 21 {
             // The connection that does not read breaks, and the other one has to be ended.
