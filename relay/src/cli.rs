@@ -6,12 +6,14 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use terminal::{LogFormat, print, print_json, table, unusable};
 
 use crate::config::{Config, Database, Server};
+use crate::mask::Mask;
 use crate::pausing::Wish;
 use crate::progress::Progress;
 use crate::running::Running;
 use crate::standing::{self, Standing};
 use crate::store::dead::{self, DeadLetter, Filter};
 use crate::store::people;
+use crate::verdict::Verdict;
 use crate::{retention, store, verbs, watch};
 
 /// Headings of flags in `--help`.
@@ -77,11 +79,12 @@ While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openap
         database: Database,
     },
 
-    /// How much waits in each stream, since when, and how far each group has come
+    /// Whether anything is stuck and whose fault it is, how much waits in each stream, and how far each group has come
     #[command(after_help = "Examples:
   relay status
   relay status --watch
   relay status --json | jq '.groups[] | select(.lag > 1000)'
+  relay status --json | jq -r '.verdict.findings[].sentence'
 
 Keys while it watches: q or Esc ends, Space holds the picture still, the arrow keys move through the tables.")]
     Status {
@@ -305,11 +308,16 @@ enum Dead {
     #[command(after_help = "Examples:
   relay dead show 0192f7c4-...
   relay dead show 0192f7c4-... | jq '.[].payload'
+  relay dead show 0192f7c4-... --mask 'email,*token*,order.*:customer.address'
 
 A payload that is no JSON is shown as a string. `earlier` are the rounds before, if it was replayed in vain.")]
     Show {
         /// The event's id
         id: String,
+
+        /// Hide values in payload and headers by these rules, as `relay run` does for its surface. Without it all is shown
+        #[arg(long, env = "RELAY_MASK", value_name = "RULES", help_heading = OUTPUT)]
+        mask: Option<Mask>,
 
         #[command(flatten)]
         database: Database,
@@ -354,7 +362,8 @@ impl Which {
     }
 
     fn filter(self, ids: Vec<String>) -> Filter {
-        Filter { ids, stream: self.stream, r#type: self.r#type, group: self.group, search: self.search }
+        let Self { stream, r#type, group, search } = self;
+        Filter { ids, stream, r#type, group, search, without: vec![] }
     }
 }
 
@@ -446,10 +455,18 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How it stands, and what that means.
+#[derive(serde::Serialize)]
+struct Judged {
+    verdict: Verdict,
+    #[serde(flatten)]
+    standing: Standing,
+}
+
 async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
     let standing = Standing::read(&mut connect(database).await?).await?;
     if json {
-        return Ok(print_json(&standing)?);
+        return Ok(print_json(&Judged { verdict: standing.verdict(), standing })?);
     }
     print(&standing.told());
     Ok(())
@@ -502,13 +519,14 @@ async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
                 print(&table(&rows));
             }
         }
-        Dead::Show { database, id } => {
+        Dead::Show { database, id, mask } => {
             let filter = Filter { ids: vec![id], ..Filter::default() };
             let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::MAX, true).await?;
             if letters.is_empty() {
                 return Err(nobody(&filter.ids));
             }
-            print_json(&letters)?;
+            let mask = mask.unwrap_or_else(Mask::off);
+            print_json(&letters.into_iter().map(|letter| mask.letter(letter)).collect::<Vec<_>>())?;
         }
         Dead::Replay(change) => change_dead(change, Deed::Replay).await?,
         Dead::Drop(change) => change_dead(change, Deed::Drop).await?,

@@ -11,9 +11,14 @@ use sqlx::{PgConnection, PgPool};
 use terminal::{Secret, Unusable, duration};
 
 use crate::Error;
+use crate::store;
 
 /// The heading of such flags in `--help`.
 const CONNECTION: &str = "Connection";
+
+/// Why a relay does not begin behind such a pooler.
+const POOLED: &str = "a pooler stands before Postgres that gives sessions away between transactions, and a relay needs its own: \
+                      connect it directly, or in session mode";
 
 /// How long one waits for a free connection of a pool, and how long an idle one is kept.
 const POOL_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -99,7 +104,7 @@ pub struct Config {
     #[arg(long, env = "RELAY_SLEEP_AFTER", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub sleep_after: Duration,
 
-    /// How often to look while asleep, in case nobody rings (make it short behind PgBouncer's transaction pooling)
+    /// How often to look while asleep, in case nobody rings (make it short where prepared transactions are allowed)
     #[arg(long, env = "RELAY_SLEEP_POLL_INTERVAL", default_value = "1s", value_parser = duration, value_name = "DURATION")]
     pub sleep_poll_interval: Duration,
 
@@ -225,6 +230,18 @@ impl Database {
         let mut db = self.open().await?;
         self.settle(&mut db, None).await?;
         Ok(db)
+    }
+
+    /// Two such connections whose sessions are ours alone. A pooler that gives sessions away between transactions is refused
+    /// before any setting of ours could be left in somebody else's.
+    pub(crate) async fn connect_two(&self) -> Result<(PgConnection, PgConnection), Error> {
+        let (mut one, mut other) = (self.open().await?, self.open().await?);
+        if store::doctor::sessions_wander(&mut one, &mut other).await? {
+            return Err(Error::Unusable(POOLED.to_owned()));
+        }
+        self.settle(&mut one, None).await?;
+        self.settle(&mut other, None).await?;
+        Ok((one, other))
     }
 
     /// Connections for those who answer people: few, made when they are needed, and no statement takes longer than this. What

@@ -93,8 +93,8 @@ const KNOWN: [(&str, Harm, &str, &str); 24] = [
     (
         "postgres-pooler",
         Harm::Refused,
-        "the relay's sessions are its own: settings, locks and notifications leak to others behind a transaction pooler",
-        "connect the relay directly, or in session mode; producers may use any mode",
+        "the relay's sessions are its own: behind a transaction pooler settings leak to others, and prepared statements and notifications are lost",
+        "connect the relay directly, or in session mode",
     ),
     (
         "clocks",
@@ -177,8 +177,13 @@ fn finding(name: &str, found: impl Into<String>) -> Finding {
 /// Looks at everything. What cannot be reached is a finding, too.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = of_settings(config);
-    let streams = match config.database.connect().await {
-        Ok(mut db) => of_postgres(&mut db, config, &mut findings).await.unwrap_or_else(|error| {
+    let streams = match config.database.connect_two().await {
+        // Behind such a pooler no other answer could be relied on.
+        Err(Error::Unusable(sentence)) => {
+            findings.push(finding("postgres-pooler", sentence));
+            vec![]
+        }
+        Ok((mut db, _)) => of_postgres(&mut db, config, &mut findings).await.unwrap_or_else(|error| {
             findings.push(finding("postgres-reachable", error.to_string()));
             vec![]
         }),
@@ -263,10 +268,6 @@ async fn of_postgres(
     list("group-behind-retention", facts::groups_behind_retention(db).await?);
     if facts::bell_is_off(db).await? {
         findings.push(finding("outbox-bell", "the trigger outbox_ring is off, or not there"));
-    }
-    let mut other = config.database.connect().await?;
-    if facts::sessions_wander(db, &mut other).await? {
-        findings.push(finding("postgres-pooler", "two sessions share one server process"));
     }
     Ok(facts::streams(db).await?)
 }

@@ -14,7 +14,7 @@
 //! | report | `keep`, `probe`, `groups`, `store` | what should people see, and where are the groups? |
 //!
 //! Beside the loop, on threads of their own: `admin` (HTTP for operators, and for producers without SQL) and `spans` (traces). What
-//! the loop says of itself they find in `pulse`. The verbs: `cli` (flags), `verbs`, `standing` (how it stands) and `watch` (the same on a
+//! the loop says of itself they find in `pulse`. The verbs: `cli` (flags), `verbs`, `standing` (how it stands), `verdict` (what that means) and `watch` (both on a
 //! screen), `doctor`, `trail` (one event), `compare` (rows with entries), `replay`, `pausing`.
 //!
 //! Around the moves: `relay` (one turn), `run` (turn after turn), `connection` (Redis comes and goes), `doorbell` (sleeping
@@ -42,6 +42,7 @@ mod hold;
 mod keep;
 mod lanes;
 mod letters;
+mod mask;
 mod metrics;
 mod pausing;
 mod probe;
@@ -64,6 +65,7 @@ mod tallies;
 mod trail;
 mod trim;
 mod verbs;
+mod verdict;
 mod verify;
 mod watch;
 mod wires;

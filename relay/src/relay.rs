@@ -89,10 +89,9 @@ impl Relay {
     pub(crate) async fn connect_as(holder: String, config: Config, pulse: Arc<Pulse>) -> Result<Self, Error> {
         config.check()?;
         let redis = Redis::new(&config)?;
-        let mut db = config.database.connect().await?;
+        let (mut db, mut reports) = config.database.connect_two().await?;
         sqlx::query("set synchronous_commit = on").execute(&mut db).await?;
         store::check(&mut db, &config.database.schema).await?;
-        let mut reports = config.database.connect().await?;
         sqlx::query("set synchronous_commit = off").execute(&mut reports).await?;
         let frontier = store::frontier(&mut db).await?;
         Ok(Self {

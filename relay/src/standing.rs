@@ -1,15 +1,12 @@
-//! How it stands, in the words of `relay status`: a verdict, sentences, and tables.
+//! How it stands, in the words of `relay status`: sentences and tables. What that means judges `verdict.rs`.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::PgConnection;
-use terminal::{age, table};
+use terminal::{age, printable, printable_lines, table};
 
 use crate::store::people::{self, Blocker, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
-
-/// Up to here nobody needs to know; from there on it is a delay; a group may take longer. The page has the same.
-const WELL_SECONDS: f64 = 2.0;
-const BEHIND_SECONDS: f64 = 10.0;
-const GROUP_SECONDS: f64 = 60.0;
+use crate::verdict::{Finding, Told, Verdict, judge};
 
 /// How it stands, as Postgres tells it.
 #[derive(Debug, Clone, Serialize)]
@@ -19,16 +16,6 @@ pub(crate) struct Standing {
     pub(crate) groups: Vec<GroupStatus>,
     pub(crate) consumers: Vec<ConsumerStatus>,
     pub(crate) blockers: Vec<Blocker>,
-}
-
-/// From the worst to the best.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    Stuck,
-    Paused,
-    Behind,
-    Look,
-    Well,
 }
 
 impl Standing {
@@ -42,9 +29,17 @@ impl Standing {
         })
     }
 
+    /// What this means, as far as Postgres knows.
+    pub(crate) fn verdict(&self) -> Verdict {
+        judge(Told::Standing(self), None, Timestamp::now())
+    }
+
     /// All of it as text.
     pub(crate) fn told(&self) -> String {
-        let mut text = self.sentences().join("\n") + "\n\n";
+        let findings = self.verdict().findings;
+        let mut text: String = findings.iter().map(|finding| printable(&in_a_line(finding)) + "\n").collect();
+        text.push_str(&printable_lines(&self.sentences().join("\n")));
+        text.push_str("\n\n");
         text.push_str(&table(&stream_rows(&self.streams)));
         text.push_str(&of_groups(&self.groups, &self.consumers));
         text
@@ -78,69 +73,14 @@ impl Standing {
     pub(crate) fn sent_per_second(&self) -> f64 {
         self.streams.iter().map(|stream| stream.sent_per_second).sum()
     }
-
-    /// Of all that a person should know, the worst: is anything stuck, since when, and whose fault is it?
-    pub(crate) fn verdict(&self) -> (Level, String) {
-        let flowing = || self.streams.iter().filter(|stream| stream.paused_at.is_none());
-        let waits = flowing().filter_map(|stream| stream.oldest_unsent_seconds).fold(0.0, f64::max);
-        let unsent = flowing().map(|stream| stream.unsent).sum::<i64>();
-        let blocker = self.blockers.iter().find(|one| one.open_seconds.is_some_and(|open| open > WELL_SECONDS));
-        let late = self.groups.iter().filter(|group| group.oldest_seconds.is_some_and(|age| age > GROUP_SECONDS));
-        let late = late.min_by_key(|group| group.consumers > 0);
-
-        if self.relay.holder.is_none() {
-            return (Level::Stuck, format!("{}; {unsent} events wait, and nothing is lost", who_works(&self.relay)));
-        }
-        if let Some(blocker) = blocker
-            && self.relay.frontier < self.relay.last
-            && waits > WELL_SECONDS
-        {
-            let open = blocker.open_seconds.map_or_else(|| "long".to_owned(), age);
-            let who = if blocker.application.is_empty() { "a transaction" } else { &blocker.application };
-            let pid = blocker.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
-            return (
-                Level::Stuck,
-                format!("stuck for {}: {who}{pid} holds the frontier, open for {open}", age(waits)),
-            );
-        }
-        if let Some((stream, why)) = flowing().find_map(|one| Some((&one.stream, one.refusal.as_ref()?))) {
-            return (
-                Level::Stuck,
-                format!("stuck for {}: Redis refuses the next event of {stream}: {why}", age(waits)),
-            );
-        }
-        if waits > BEHIND_SECONDS && self.sent_per_second() == 0.0 {
-            return (
-                Level::Stuck,
-                format!(
-                    "stuck for {}: {unsent} events wait, and nothing is sent; see the relay's log, and `relay doctor`",
-                    age(waits)
-                ),
-            );
-        }
-        if let Some(group) = late.filter(|group| group.consumers == 0) {
-            return (Level::Stuck, format!("{}; none of its consumers was heard of within a minute", behind(group)));
-        }
-        if self.relay.paused_at.is_some() || self.streams.iter().any(|stream| stream.paused_at.is_some()) {
-            let waiting = self.unsent();
-            return (Level::Paused, format!("paused by a person; {waiting} events wait"));
-        }
-        if waits > BEHIND_SECONDS {
-            return (Level::Behind, format!("behind by {}: {unsent} events wait", age(waits)));
-        }
-        if let Some(group) = late {
-            return (Level::Behind, behind(group));
-        }
-        if self.relay.dead > 0 {
-            return (Level::Look, format!("{} dead letters wait for a person: relay dead list", self.relay.dead));
-        }
-        (Level::Well, format!("all is well: nothing waits longer than {}", age(waits.ceil().max(WELL_SECONDS))))
-    }
 }
 
-fn behind(group: &GroupStatus) -> String {
-    let GroupStatus { name, stream, lag, oldest_seconds, .. } = group;
-    format!("the group {name} of {stream} is behind by {} ({lag} events)", age(oldest_seconds.unwrap_or_default()))
+/// A finding with the words of its cause.
+pub(crate) fn in_a_line(finding: &Finding) -> String {
+    match &finding.reason {
+        Some(reason) => format!("{} {reason}", finding.sentence),
+        None => finding.sentence.clone(),
+    }
 }
 
 pub(crate) fn stream_rows(streams: &[StreamStatus]) -> Vec<[String; 7]> {
@@ -260,103 +200,5 @@ pub(crate) mod tests {
             oldest_seconds: None,
         };
         Standing { relay, streams: vec![stream], groups: vec![group], consumers: vec![], blockers: vec![] }
-    }
-
-    fn verdict(change: impl FnOnce(&mut Standing)) -> (Level, String) {
-        let mut standing = quiet();
-        change(&mut standing);
-        standing.verdict()
-    }
-
-    fn waiting(standing: &mut Standing, seconds: f64) {
-        standing.streams[0].unsent = 7;
-        standing.streams[0].oldest_unsent_seconds = Some(seconds);
-    }
-
-    /// The page judges by itself, since it knows its relay as well; but not by other limits.
-    #[test]
-    fn the_page_has_the_same_limits() {
-        let page = include_str!("admin/page/verdict.js");
-        for (name, seconds) in [("WELL", WELL_SECONDS), ("BEHIND", BEHIND_SECONDS), ("GROUP", GROUP_SECONDS)] {
-            assert!(page.contains(&format!("const {name}_SECONDS = {seconds};")), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_goes_well_is_told_in_one_sentence() {
-        assert_eq!(verdict(|_| ()), (Level::Well, "all is well: nothing waits longer than 2.0s".into()));
-    }
-
-    #[test]
-    fn whose_fault_it_is_that_events_wait() {
-        let blocker = Blocker {
-            pid: Some(99),
-            application: "import".into(),
-            client: "local".into(),
-            state: "idle in transaction".into(),
-            open_seconds: Some(240.0),
-        };
-        let (level, why) = verdict(|standing| {
-            waiting(standing, 200.0);
-            standing.blockers.push(blocker);
-        });
-        assert_eq!(
-            (level, why.as_str()),
-            (Level::Stuck, "stuck for 3m: import (pid 99) holds the frontier, open for 4m")
-        );
-
-        let (level, why) = verdict(|standing| {
-            waiting(standing, 20.0);
-            standing.relay.holder = None;
-            standing.relay.last_seen_seconds = Some(19.0);
-        });
-        assert_eq!(
-            (level, why.as_str()),
-            (Level::Stuck, "no relay is running (last seen 19.0s ago); 7 events wait, and nothing is lost")
-        );
-
-        let (level, why) = verdict(|standing| {
-            waiting(standing, 3.0);
-            standing.streams[0].refusal = Some("WRONGTYPE".into());
-        });
-        assert_eq!(
-            (level, why.as_str()),
-            (Level::Stuck, "stuck for 3.0s: Redis refuses the next event of orders: WRONGTYPE")
-        );
-        let (level, why) = verdict(|standing| waiting(standing, 20.0));
-        assert!(level == Level::Stuck && why.contains("nothing is sent"), "{why}");
-        let (level, why) = verdict(|standing| {
-            waiting(standing, 20.0);
-            standing.streams[0].sent_per_second = 5.0;
-        });
-        assert!(level == Level::Behind && why.contains("7 events wait"), "{why}");
-    }
-
-    #[test]
-    fn a_group_without_consumers_is_worse_than_one_that_is_slow() {
-        let slow = |group: &mut GroupStatus| {
-            group.lag = 1_200;
-            group.oldest_seconds = Some(180.0);
-        };
-        let (level, why) = verdict(|standing| slow(&mut standing.groups[0]));
-        assert_eq!(
-            (level, why.as_str()),
-            (Level::Behind, "the group billing of orders is behind by 3m (1200 events)")
-        );
-        let (level, why) = verdict(|standing| {
-            slow(&mut standing.groups[0]);
-            standing.groups[0].consumers = 0;
-        });
-        assert!(level == Level::Stuck && why.contains("none of its consumers"), "{why}");
-    }
-
-    #[test]
-    fn dead_letters_and_pauses_are_told() {
-        assert_eq!(verdict(|standing| standing.relay.dead = 3).0, Level::Look);
-        let (level, why) = verdict(|standing| {
-            waiting(standing, 300.0);
-            standing.streams[0].paused_at = Some("2026-11-21T10:00:00.000Z".into());
-        });
-        assert_eq!((level, why.as_str()), (Level::Paused, "paused by a person; 7 events wait"));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -15,8 +16,9 @@ use terminal::{age, printable, table, unusable};
 use tokio::sync::watch;
 
 use crate::config::Database;
-use crate::standing::{Level, Standing, blocker_rows, consumer_rows, group_rows, stream_rows};
+use crate::standing::{Standing, blocker_rows, consumer_rows, group_rows, in_a_line, stream_rows};
 use crate::store;
+use crate::verdict::{Level, Told, judge};
 
 /// Keys are listened to so often: quick for a person, nothing for a processor.
 const KEYS_EVERY: Duration = Duration::from_millis(50);
@@ -27,6 +29,8 @@ const LOOKS_MAX: usize = 512;
 /// Postgres has so long for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const CURVES_HEIGHT: u16 = 6;
+/// So many findings stand at the top.
+const FINDINGS_MAX: usize = 4;
 
 /// One look: how it stands, or why Postgres did not say.
 type Look = Result<Standing, String>;
@@ -181,14 +185,15 @@ impl Screen {
 
     fn draw(&mut self, frame: &mut Frame, now: Instant) {
         let tall = frame.area().height > 20;
+        let head_lines = self.head(now);
         let [head, curves, body, foot] = Layout::vertical([
-            Constraint::Length(3),
+            Constraint::Length(head_lines.len() as u16 + 1),
             Constraint::Length(if tall { CURVES_HEIGHT } else { 0 }),
             Constraint::Min(0),
             Constraint::Length(1),
         ])
         .areas(frame.area());
-        frame.render_widget(Paragraph::new(self.head(now)), head);
+        frame.render_widget(Paragraph::new(head_lines), head);
         if tall {
             let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).spacing(2).areas(curves);
             curve(frame, left, "sent per second", &self.sent, Color::Cyan);
@@ -203,21 +208,24 @@ impl Screen {
     }
 
     fn head(&self, now: Instant) -> Vec<Line<'static>> {
-        let mut lines = vec![];
-        if let Some((since, why)) = &self.trouble {
-            let away = age(now.saturating_duration_since(*since).as_secs_f64());
-            let sentence = format!(" ✕ Postgres has not said for {away} how it stands: {}", printable(why));
-            lines.push(Line::from(sentence).style(Style::new().fg(Color::Red).add_modifier(Modifier::BOLD)));
-        } else if let Some(standing) = &self.standing {
-            let (level, sentence) = standing.verdict();
-            let (sign, colour) = look_of(level);
-            lines.push(
-                Line::from(format!(" {sign} {}", printable(&sentence)))
-                    .style(Style::new().fg(colour).add_modifier(Modifier::BOLD)),
-            );
-        } else {
-            lines.push(Line::from(" asking Postgres"));
-        }
+        let verdict = match (&self.trouble, &self.standing) {
+            (Some((since, why)), _) => {
+                let seconds = Some(now.saturating_duration_since(*since).as_secs_f64());
+                judge(Told::Nothing { why, seconds }, None, Timestamp::now())
+            }
+            (None, Some(standing)) => standing.verdict(),
+            (None, None) => return vec![Line::from(" asking Postgres")],
+        };
+        let mut lines: Vec<Line> = verdict
+            .findings
+            .iter()
+            .take(FINDINGS_MAX)
+            .map(|finding| {
+                let (sign, colour) = look_of(finding.level);
+                Line::from(format!(" {sign} {}", printable(&in_a_line(finding)))).style(Style::new().fg(colour))
+            })
+            .collect();
+        lines[0].style = lines[0].style.add_modifier(Modifier::BOLD);
         if let Some(standing) = &self.standing {
             lines.extend(
                 standing.sentences().iter().take(1).map(|one| Line::from(format!("   {}", printable(one))).dim()),
@@ -330,7 +338,7 @@ mod tests {
         assert!(drawn(&mut screen, 100, 24, now).contains("asking Postgres"));
         screen.take(Ok(quiet()), now);
         let text = drawn(&mut screen, 100, 24, now);
-        assert!(text.starts_with(" ✓ all is well: nothing waits longer than 2.0s"), "{text}");
+        assert!(text.starts_with(" ✓ All is well: nothing waits longer than 2 s."), "{text}");
         for words in
             ["everything is final up to number 41", "sent per second: 0", "orders", "billing", "q end", "every 1.0s"]
         {
@@ -345,7 +353,7 @@ mod tests {
         screen.take(Err("refused".into()), now);
         screen.take(Err("refused".into()), now + Duration::from_secs(5));
         let text = drawn(&mut screen, 100, 24, now + Duration::from_secs(12));
-        assert!(text.starts_with(" ✕ Postgres has not said for 12.0s how it stands: refused"), "{text}");
+        assert!(text.starts_with(" ✕ Postgres has not said for 12 s how it stands. refused"), "{text}");
         assert!(text.contains("billing"));
         screen.take(Ok(quiet()), now);
         assert!(drawn(&mut screen, 100, 24, now).starts_with(" ✓"));

@@ -1,6 +1,6 @@
 //! The test harness: real servers, a wire that can fail, real processes, and one way to wait.
 //!
-//! - [`Postgres`], [`Redis`], [`Cluster`] and [`S3`]: private servers of one test, gone when the test is gone
+//! - [`Postgres`], [`Redis`], [`Cluster`], [`Pooler`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`SearchServer`]: a Meilisearch, real where `MEILI_URL` says so, else a double with faults
 //! - [`Child`]: a program under test, with its output and its signals
@@ -46,7 +46,7 @@ pub use meili::{Double, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};
-pub use servers::{Cluster, Postgres, Redis, S3, programs_of_postgres};
+pub use servers::{Cluster, Pooler, Postgres, Redis, S3, programs_of_postgres};
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};

@@ -50,7 +50,11 @@ mod bad_input;
 mod cli;
 mod doctor;
 mod gateway;
+mod intruders;
+mod masking;
+mod openapi;
 mod page;
+mod pooler;
 mod traces;
 mod watch;
 

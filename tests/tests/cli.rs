@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory;
 use outbox::Event;
-use outbox_tests::{Child, Postgres, Signal, Stage, binary, eventually, settle};
+use outbox_tests::{Child, Postgres, Signal, Stage, Surface, binary, eventually, settle};
 use serde_json::Value;
 
 const DONE: Option<i32> = Some(0);
@@ -153,7 +153,7 @@ impl NobodyConnects {
 
 /// Of every flag of `relay run` that is more than a text: its name and its variable.
 fn typed_flags() -> Vec<(String, String)> {
-    const TEXTS: [&str; 16] = [
+    const TEXTS: [&str; 17] = [
         "database-url",
         "schema",
         "redis-url",
@@ -167,6 +167,7 @@ fn typed_flags() -> Vec<(String, String)> {
         "publish-token",
         "publish-token-file",
         "environment",
+        "mask",
         "otlp-endpoint",
         "otlp-headers",
         "service-name",
@@ -504,7 +505,7 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
     stage.sql("select outbox_enqueue(E'empty \\x1b[31m lane', 't', '1')").await;
 
     let status = json(&stage, &["status", "--json"]);
-    assert_eq!(keys(&status), ["relay", "streams", "groups", "consumers", "blockers"].into());
+    assert_eq!(keys(&status), ["verdict", "relay", "streams", "groups", "consumers", "blockers"].into());
     let fields = ["holder", "last_seen_seconds", "frontier", "last", "overtaken", "dead", "paused_at", "paused_by"];
     assert_eq!(keys(&status["relay"]), fields.into());
     assert_eq!(status["relay"]["last"], 6);
@@ -549,7 +550,42 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
 }
 
 fn status_line(stage: &Stage) -> String {
-    verb(stage, &["status"]).lines().next().unwrap_or_default().to_owned()
+    // Under the verdict.
+    let said = verb(stage, &["status"]);
+    said.lines()
+        .find(|line| line.starts_with("relay ") || line.starts_with("no relay "))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn status_begins_with_the_verdict_as_json_and_the_surface_have_it() {
+    let stage = Stage::set().await;
+    let surface = Surface::begin(&stage, &[]).await;
+    stage.enqueue("orders", "a").await;
+    stage.until_arrived_by_itself("orders", 1).await;
+    let sentences = |told: &Value| {
+        let findings = told["verdict"]["findings"].as_array().expect("findings").clone();
+        findings.iter().map(|one| one["sentence"].as_str().expect("a sentence").to_owned()).collect::<Vec<_>>()
+    };
+    let said = async |first: &str| {
+        eventually(first, async || {
+            let surface = sentences(&surface.get("/status").await.json());
+            let json = sentences(&json(&stage, &["status", "--json"]));
+            let text = verb(&stage, &["status"]);
+            surface == json && json.iter().eq(text.lines().take(json.len())) && json[0].starts_with(first)
+        })
+        .await;
+    };
+    said("All is well: nothing waits longer than 2 s.").await;
+    stage
+        .sql(
+            "insert into outbox (stream, id, type, payload, due_at, dead_at, last_error)
+             values ('orders', 'dead', 't', '1', 'infinity', now(), 'x');
+             update outbox_relay set paused_at = now() - interval '1 hour', paused_by = 'ann'",
+        )
+        .await;
+    said("Everything is paused for 60 min, by ann.").await;
 }
 
 #[tokio::test]

@@ -249,10 +249,13 @@ fn the_rules_for_redis_are_those_of_the_documentation() {
             .flat_map(str::split_whitespace)
             .filter(|word| word.starts_with('+'))
             .collect();
+        // In a table a bar is written with a backslash.
+        let told: Vec<String> = told.iter().map(|right| right.replace('\\', "")).collect();
+        let told: BTreeSet<&str> = told.iter().map(String::as_str).collect();
         let rules = file("redis.acl");
         let rule = rules.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("the rule is there");
         let given: BTreeSet<&str> = rule.split_whitespace().filter(|word| word.starts_with('+')).collect();
-        let cluster = BTreeSet::from(["+cluster"]);
-        assert_eq!(told.difference(&cluster).collect::<Vec<_>>(), given.iter().collect::<Vec<_>>(), "{user}");
+        let elsewhere = BTreeSet::from(["+cluster", "+select"]);
+        assert_eq!(told.difference(&elsewhere).collect::<Vec<_>>(), given.iter().collect::<Vec<_>>(), "{user}");
     }
 }

@@ -90,6 +90,9 @@ async fn a_backlog_is_seen_to_grow_and_to_drain() {
     stage.until_arrived_by_itself("orders", 20).await;
     let browser = looking_at(&surface).await;
     browser.until_text("#sentence", "All is well: nothing waits longer than 2 s.").await;
+    // It says what the relay says, and nothing of its own.
+    let verdict = surface.get("/status").await.json()["verdict"].take();
+    assert_eq!(json!(browser.text("#sentence").await), verdict["findings"][0]["sentence"]);
     browser.until_text("#environment", "staging").await;
     browser.until_text("#table-lanes", "orders").await;
     photograph(&browser, "well").await;

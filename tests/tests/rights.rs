@@ -18,7 +18,8 @@ fn documented(who: &str) -> Vec<String> {
     let code = row.split('`').skip(1).step_by(2);
     let rights: Vec<_> = code.flat_map(str::split_whitespace).filter(|word| word.starts_with('+')).collect();
     assert!(rights.len() > 10, "{row}");
-    rights.into_iter().map(str::to_owned).collect()
+    // In a table a bar is written with a backslash.
+    rights.into_iter().map(|right| right.replace('\\', "")).collect()
 }
 
 /// Makes a user who may do that, and returns the URL with which to come as that user.
@@ -77,8 +78,8 @@ impl Monitor {
         };
         let used: BTreeSet<String> =
             said.iter().filter(by_us).filter_map(|line| Some(line.split('"').nth(1)?.to_lowercase())).collect();
-        // What a connection needs depends on the client, and partitions and clusters are elsewhere.
-        let elsewhere = ["hello", "client", "select", "ping", "cluster"];
+        // Other databases and clusters are elsewhere.
+        let elsewhere = ["select", "cluster"];
         let needed = |right: &&String| used.contains(&right[1..]) || elsewhere.contains(&&right[1..]);
         rights.iter().filter(|right| !needed(right)).cloned().collect()
     }
@@ -166,4 +167,165 @@ async fn a_consumer_with_the_documented_rights_in_redis_can_do_all_of_its_work()
         let left = stage.redis.command(&["XINFO", "CONSUMERS", stream, "g"]).await;
         assert_eq!(left, redis::Value::Array(vec![]), "it has left");
     }
+}
+
+/// The rules of a user as `docs/rights/redis.acl` has them, with a password that we know.
+fn rules(user: &str) -> Vec<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rights/redis.acl");
+    let file = std::fs::read_to_string(file).expect("readable");
+    let rule = file.lines().find_map(|line| line.strip_prefix(&format!("user {user} "))).expect("the user is there");
+    rule.split_whitespace().map(|word| word.replace("#HASH_OF_A_PASSWORD", ">secret")).collect()
+}
+
+/// What may be refused: a day goes on.
+async fn attempt(stage: &Stage, words: &[&str]) -> Option<redis::Value> {
+    let mut redis = stage.redis.connection().await;
+    redis::cmd(words[0]).arg(&words[1..]).query_async(&mut redis).await.ok()
+}
+
+/// Whether Redis has refused a command to a user, by what it has written down itself.
+async fn was_refused(stage: &Stage, user: &str, right: &str) -> bool {
+    let Some(redis::Value::Array(entries)) = attempt(stage, &["ACL", "LOG", "100"]).await else { return false };
+    let text = |value: &redis::Value| match value {
+        redis::Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        redis::Value::SimpleString(text) => text.clone(),
+        _ => String::new(),
+    };
+    entries.iter().any(|entry| {
+        let redis::Value::Array(parts) = entry else { return false };
+        let said = |name: &str| parts.chunks_exact(2).find(|pair| text(&pair[0]) == name).map(|pair| text(&pair[1]));
+        let command = said("object").unwrap_or_default();
+        said("reason").as_deref() == Some("command")
+            && said("username").as_deref() == Some(user)
+            && (command == right[1..] || command.split('|').next() == Some(&right[1..]))
+    })
+}
+
+/// Takes each right of a user away in turn, lets a day go on until it is missed, and gives it back.
+async fn each_is_missed(stage: &Stage, user: &str, rules: &[String], mut day: impl AsyncFnMut(usize)) {
+    let mut step = 0;
+    for right in rules.iter().filter(|rule| rule.starts_with('+')) {
+        let gone = format!("-{}", &right[1..]);
+        stage.redis.command(&["ACL", "SETUSER", user, &gone]).await;
+        stage.redis.command(&["ACL", "LOG", "RESET"]).await;
+        stage.redis.command(&["CLIENT", "KILL", "USER", user]).await;
+        eventually(&format!("{user} to miss {right}"), async || {
+            step += 1;
+            day(step).await;
+            was_refused(stage, user, right).await
+        })
+        .await;
+        stage.redis.command(&["ACL", "SETUSER", user, right]).await;
+    }
+}
+
+async fn user_of_the_file(stage: &Stage, name: &str, rules: &[String]) -> String {
+    let mut words = vec!["ACL", "SETUSER", name];
+    words.extend(rules.iter().map(String::as_str));
+    stage.redis.command(&words).await;
+    stage.redis.url().replace("redis://", &format!("redis://{name}:secret@"))
+}
+
+#[tokio::test]
+async fn each_right_in_redis_that_is_taken_from_a_relay_is_missed() {
+    let stage = Stage::set().await;
+    let rules = rules("relay");
+    let mut command =
+        stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000", "--publish-timeout", "1s"]);
+    command.env("REDIS_URL", user_of_the_file(&stage, "relay", &rules).await);
+    let relay = Child::spawn(command);
+    stage.enqueue("s", "first").await;
+    eventually("the first entry", async || stage.length("s").await == 1).await;
+    // Everything that a relay meets, again and again; a few steps each time that somebody looks.
+    each_is_missed(&stage, "relay", &rules, async |step| {
+        let id = format!("event-{step}");
+        match step % 40 {
+            0 => _ = stage.enqueue("s", &id).await,
+            5 => stage.sql(&format!("select outbox_enqueue('s', 't', '1', id => '{id}', due_at => now())")).await,
+            10 => {
+                stage.sql(&format!("select outbox_enqueue('s', 't', to_json(repeat('x', 2000)), id => '{id}')")).await
+            }
+            15 => _ = attempt(&stage, &["XGROUP", "CREATE", "s", "g", "0"]).await,
+            18 => _ = attempt(&stage, &["XADD", "s:g:dead", "*", "some", "thing"]).await,
+            20 | 30 => {
+                attempt(&stage, &["XREADGROUP", "GROUP", "g", "me", "COUNT", "3", "STREAMS", "s", ">"]).await;
+            }
+            25 => {
+                for (number, _) in stage.entries("s").await.iter().take(2) {
+                    attempt(&stage, &["XACK", "s", "g", &number.to_string()]).await;
+                }
+            }
+            35 if step % 200 == 35 => _ = attempt(&stage, &["FLUSHALL"]).await,
+            35 if step % 200 == 75 => {
+                if let Some((number, _)) = stage.entries("s").await.last() {
+                    attempt(&stage, &["XDEL", "s", &number.to_string()]).await;
+                }
+            }
+            35 if step % 200 == 115 => {
+                let end = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'relay'";
+                stage.sql(end).await;
+            }
+            _ => {}
+        }
+    })
+    .await;
+    assert!(relay.log().contains("NOPERM"), "the relay says it, too");
+}
+
+#[tokio::test]
+async fn each_right_in_redis_that_is_taken_from_a_consumer_is_missed() {
+    let stage = Stage::set().await;
+    let rules = rules("consumer");
+    let url = user_of_the_file(&stage, "consumer", &rules).await;
+    let _relay = Child::spawn(stage.command(&["run"]));
+    let lane = outbox::partition("s", 2, "k");
+    let days = tokio::spawn(async move {
+        let handler = || {
+            Doing(|entry: Entry| async move {
+                if entry.id.starts_with("bad") { Err(Failure::retry("bad")) } else { Ok(()) }
+            })
+        };
+        let retry = RetryPolicy {
+            attempts_max: NonZeroU32::new(2).expect("two"),
+            delay_min: std::time::Duration::from_millis(1),
+            ..RetryPolicy::default()
+        };
+        loop {
+            // Coming and going is work, too.
+            let day = std::time::Duration::from_millis(800);
+            for consumer in [
+                Consumer::builder(&url).stream("s").group("g").handler(handler()).retry(retry.clone()),
+                Consumer::builder(&url).partitions("s", 2).group("g").handler(handler()).retry(retry.clone()),
+            ] {
+                if let Ok(consumer) = consumer.drain_max(day).build() {
+                    let _ = tokio::time::timeout(day * 5, consumer.run(tokio::time::sleep(day))).await;
+                }
+            }
+        }
+    });
+    // A reader that outlives its consumer's other connection is ended only where a wire breaks unseen, which no day here brings.
+    let rules: Vec<String> = rules.into_iter().filter(|right| right != "+client|kill").collect();
+    each_is_missed(&stage, "consumer", &rules, async |step| {
+        if step % 40 == 21 {
+            // The connection that does not read breaks, and the other one has to be ended.
+            let clients = attempt(&stage, &["CLIENT", "LIST"]).await;
+            let Some(redis::Value::BulkString(clients)) = clients else { return };
+            for client in String::from_utf8_lossy(&clients).lines() {
+                let said =
+                    |name: &str| client.split(' ').find_map(|word| word.strip_prefix(name)).unwrap_or_default();
+                if said("user=") == "consumer" && said("name=").is_empty() {
+                    attempt(&stage, &["CLIENT", "KILL", "ID", said("id=")]).await;
+                }
+            }
+        }
+        if step % 40 == 1 {
+            for (stream, id) in [("s", "good"), ("s", "bad"), (&lane, "good-on-a-lane"), (&lane, "bad-on-a-lane")] {
+                let statement =
+                    format!("select outbox_enqueue('{stream}', 't', '1', id => '{id}-{step}', key => 'k')");
+                stage.sql(&statement).await;
+            }
+        }
+    })
+    .await;
+    days.abort();
 }

@@ -71,7 +71,7 @@ async fn a_person_watches_a_backlog_come_and_go() {
     stage.enqueue_many("orders", 500).await;
     terminal.shows("unsent: 500").await;
     let relay = Child::spawn(stage.command(&["run"]));
-    terminal.shows("all is well").await;
+    terminal.shows("All is well").await;
     terminal.shows("unsent: 0").await;
     eventually("the row of the stream", async || {
         terminal.text().lines().any(|line| line.contains("orders") && line.contains("500"))
@@ -107,7 +107,7 @@ async fn a_postgres_that_goes_away_and_comes_back_ends_no_watch() {
     wire.cut();
     terminal.shows("Postgres has not said for").await;
     wire.accept();
-    terminal.shows("✕ no relay is running").await;
+    terminal.shows("✕ Stuck: no relay works").await;
     terminal.press("\x03");
     let ended = tokio::time::timeout(outbox_tests::deadline(), terminal.process.wait()).await;
     assert_eq!(ended.expect("it ends").expect("a child of ours").code(), Some(0));

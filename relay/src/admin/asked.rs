@@ -1,5 +1,7 @@
 //! What callers send, read with care: whatever is wrong with it is one sentence and a 4xx.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
@@ -10,6 +12,9 @@ use super::problem::{Problem, Result};
 
 /// A body may be so large: it holds events of at most a mebibyte each, or ids.
 pub(crate) const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// It may take so long to come. A caller who is slow must not keep others out.
+const BODY_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// The part behind the `?`.
 pub(crate) struct Asked<T>(pub(crate) T);
@@ -54,7 +59,8 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             let why = "say what is sent: the header Content-Type must be application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
-        match Bytes::from_request(request, state).await {
+        let whole = tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, state)).await;
+        match whole.map_err(|_| too_slow())? {
             Ok(body) => Ok(Self(body)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -63,6 +69,11 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             Err(rejection) => Err(Problem::bad(rejection.body_text())),
         }
     }
+}
+
+fn too_slow() -> Problem {
+    let why = format!("the body has not come within {} seconds", BODY_TIME_MAX.as_secs());
+    Problem::new(StatusCode::REQUEST_TIMEOUT, why)
 }
 
 /// A body that is JSON of a certain shape.

@@ -18,7 +18,7 @@ use super::tokens::Scope;
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What every answer says to a browser, unless a route says something else: nothing in it is to be run, guessed, framed or kept.
-const HEADERS: [(HeaderName, &str); 6] = [
+const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -28,6 +28,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
 /// Who does something, as the audit names them.
@@ -62,20 +63,31 @@ pub(crate) async fn manners(State(desk): State<Arc<Desk>>, request: Request, nex
 fn admit(desk: &Desk, method: &Method, headers: &HeaderMap) -> Result<()> {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::bad("there are two Host headers"));
+    }
     // A page elsewhere can give its own name our address, and then its scripts may read what we answer. They cannot change
     // by which name they ask.
     if desk.loopback && !is_loopback(host) {
         let why = format!("the Host header says {host:?}; ask by localhost or 127.0.0.1");
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, why));
     }
-    if method.is_safe() {
-        return Ok(());
-    }
-    let from_here = match text(HeaderName::from_static("sec-fetch-site")) {
-        Some(site) => ["same-origin", "none"].contains(&site),
+    let fetch = |name| text(HeaderName::from_static(name));
+    let from_here = match fetch("sec-fetch-site") {
+        Some(site) if ["same-origin", "none"].contains(&site) => true,
+        // Somebody has followed a link to us. Everything else a page could make us do for it, again and again, though it may
+        // not read what we answer.
+        Some(_) => {
+            method.is_safe()
+                && fetch("sec-fetch-mode") == Some("navigate")
+                && fetch("sec-fetch-dest") == Some("document")
+        }
         // An older browser, or no browser.
         None => {
-            text(header::ORIGIN).is_none_or(|origin| origin.split_once("://").is_some_and(|(_, rest)| rest == host))
+            let origin = text(header::ORIGIN);
+            method.is_safe()
+                || (!headers.contains_key(header::ORIGIN)
+                    || origin.is_some_and(|origin| origin.split_once("://").is_some_and(|(_, rest)| rest == host)))
         }
     };
     if from_here {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `settings.rs` | where it listens, and the tokens |
 //! | `serve.rs` | a thread, connections, and their limits |
+//! | `impatient.rs` | a wire that gives up on callers who take nothing |
 //! | `router.rs` | every route, and the document about them |
 //! | `guard.rs` | who may do what |
 //! | `tokens.rs` | what callers show, and those who guess |
@@ -24,6 +25,7 @@ mod asked;
 mod desk;
 mod guard;
 mod history;
+mod impatient;
 mod jobs;
 mod page;
 mod problem;

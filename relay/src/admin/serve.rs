@@ -1,7 +1,8 @@
 //! A thread of its own, with connections that are few, short of patience, and end in order.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt;
 
 use super::desk::Desk;
+use super::impatient::Impatient;
 use super::settings::{Listen, Surface};
-use super::tokens::Tokens;
+use super::tokens::{Tokens, whom};
 use super::{history, router};
 use crate::config::Config;
 use crate::fault::Error;
@@ -25,6 +27,10 @@ use crate::pulse::Pulse;
 
 /// So many callers at once. More wait until one has gone.
 const CONNECTIONS_MAX: usize = 128;
+/// So many from one address, so that nobody alone keeps all others out; more are closed at once.
+const CONNECTIONS_OF_ONE_MAX: usize = 64;
+/// Who takes nothing of an answer for so long loses the connection.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 /// The headers of a request, and how long they may take to come: that is also how long an idle connection is kept.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const HEADERS_MAX: usize = 64;
@@ -107,6 +113,7 @@ async fn serve(listener: StdListener, desk: Arc<Desk>, mut stopped: watch::Recei
     };
     let (router, _) = router::router(Arc::clone(&desk));
     let free = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let callers = Arc::new(Callers::default());
     let sampling = tokio::spawn(history::keep_sampling(Arc::clone(&desk)));
     loop {
         let accepted = async {
@@ -119,10 +126,11 @@ async fn serve(listener: StdListener, desk: Arc<Desk>, mut stopped: watch::Recei
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Some(seat) = callers.seat(whom(peer.ip())) else { continue };
                 let (router, stopped) = (router.clone(), stopped.clone());
                 tokio::spawn(async move {
                     talk(stream, peer, router, stopped).await;
-                    drop(permit);
+                    drop((seat, permit));
                 });
             }
             // Out of file descriptors, most likely: one that is busy goes soon.
@@ -138,6 +146,36 @@ async fn serve(listener: StdListener, desk: Arc<Desk>, mut stopped: watch::Recei
     let _ = tokio::time::timeout(DRAIN_MAX, all_gone).await;
 }
 
+/// How many connections each address has.
+#[derive(Default)]
+struct Callers(Mutex<HashMap<IpAddr, usize>>);
+
+/// A place among an address's connections; given back when it is dropped.
+struct Seat(Arc<Callers>, IpAddr);
+
+impl Callers {
+    fn seat(self: &Arc<Self>, caller: IpAddr) -> Option<Seat> {
+        let mut callers = self.0.lock().expect("counting does not panic");
+        let connections = callers.entry(caller).or_default();
+        (*connections < CONNECTIONS_OF_ONE_MAX).then(|| {
+            *connections += 1;
+            Seat(Arc::clone(self), caller)
+        })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut callers = self.0.0.lock().expect("counting does not panic");
+        if let Some(connections) = callers.get_mut(&self.1) {
+            *connections -= 1;
+            if *connections == 0 {
+                callers.remove(&self.1);
+            }
+        }
+    }
+}
+
 /// One connection, from its first request to its last.
 async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, mut stopped: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
@@ -151,7 +189,7 @@ async fn talk(stream: TcpStream, peer: SocketAddr, router: Router, mut stopped: 
         .header_read_timeout(HEADER_TIME_MAX)
         .max_header_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let connection = http.serve_connection(TokioIo::new(stream), answer);
+    let connection = http.serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIME_MAX)), answer);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // A caller who goes away in the middle is no failure of ours.

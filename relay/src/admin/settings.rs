@@ -7,6 +7,7 @@ use clap::Args;
 use terminal::{Secret, Unusable};
 
 use super::tokens::{Scope, Tokens};
+use crate::mask::{Mask, SECRETS};
 
 /// A shorter token can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
@@ -42,6 +43,10 @@ pub struct Surface {
     /// A file that holds it
     #[arg(long, env = "RELAY_PUBLISH_TOKEN_FILE", value_name = "FILE", conflicts_with = "publish_token")]
     pub publish_token_file: Option<PathBuf>,
+
+    /// Values that are not shown in payloads and headers, by key or by type and path: email,*token*,order.*:customer.address; or off
+    #[arg(long, env = "RELAY_MASK", default_value = SECRETS, value_name = "RULES")]
+    pub mask: Mask,
 
     /// What this place is called on the page, such as production
     #[arg(long, env = "RELAY_ENVIRONMENT", value_name = "NAME")]

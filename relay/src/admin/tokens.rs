@@ -92,6 +92,14 @@ impl Tokens {
     }
 }
 
+/// Who an address stands for: of IPv6 its network, since everybody there has as many addresses as they like.
+pub(crate) fn whom(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::from((address.to_bits() >> 64 << 64).to_be_bytes()),
+        address => address,
+    }
+}
+
 /// Addresses from which wrong tokens came.
 #[derive(Debug, Default)]
 pub(crate) struct Guessers(HashMap<IpAddr, (u32, Instant)>);
@@ -99,13 +107,14 @@ pub(crate) struct Guessers(HashMap<IpAddr, (u32, Instant)>);
 impl Guessers {
     /// For how long an address has still to wait, if it has.
     pub(crate) fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let (guesses, since) = self.0.get(&address)?;
+        let (guesses, since) = self.0.get(&whom(address))?;
         let over = *since + GUESSES_WITHIN;
         (*guesses >= GUESSES_MAX && now < over).then(|| over - now)
     }
 
     /// A wrong token came from there.
     pub(crate) fn guessed(&mut self, address: IpAddr, now: Instant) {
+        let address = whom(address);
         if self.0.len() >= GUESSERS_MAX {
             self.0.retain(|_, (_, since)| now < *since + GUESSES_WITHIN);
         }
@@ -155,6 +164,18 @@ mod tests {
         assert_eq!(guessers.wait(one, now + GUESSES_WITHIN), None);
         guessers.guessed(one, now + GUESSES_WITHIN);
         assert_eq!(guessers.wait(one, now + GUESSES_WITHIN), None);
+    }
+
+    #[test]
+    fn another_address_of_the_same_network_is_the_same_guesser() {
+        let (mut guessers, now) = (Guessers::default(), Instant::now());
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for n in 0..GUESSES_MAX {
+            guessers.guessed(address(&format!("2001:db8:1:2::{n:x}")), now);
+        }
+        assert!(guessers.wait(address("2001:db8:1:2:ffff::1"), now).is_some());
+        assert_eq!(guessers.wait(address("2001:db8:1:3::1"), now), None);
+        assert_eq!(whom(address("::ffff:10.0.0.1")), address("10.0.0.1"));
     }
 
     #[test]

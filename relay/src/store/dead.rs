@@ -27,6 +27,8 @@ pub(crate) struct Filter {
     pub(crate) group: Option<String>,
     /// Only those that hold this text, in whichever case: in their id, key, payload, or why they failed.
     pub(crate) search: Option<String>,
+    /// None of these, whatever the rest says.
+    pub(crate) without: Vec<String>,
 }
 
 /// Where a page of the list ends, and the next one begins.
@@ -97,6 +99,10 @@ pub(crate) struct DeadLetter {
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_json")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub(crate) fields: Option<String>,
+    /// Something of it is not shown (RELAY_MASK): where "***" stands.
+    #[sqlx(default)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) masked: bool,
 }
 
 /// JSON as it was written; what is none, as a string.
@@ -138,7 +144,8 @@ fn meant(id: &str, group: &str, reason: &str) -> String {
         "($1 = '{{}}' or {id} = any($1)) and ($2::text is null or stream = $2)
          and ($3::text is null or type = $3) and ($4::text is null or {group} = $4)
          and ($5::text is null or position(lower($5) in
-                  lower(concat_ws(chr(10), {id}, key, {reason}, payload::text))) > 0)"
+                  lower(concat_ws(chr(10), {id}, key, {reason}, payload::text))) > 0)
+         and not {id} = any($6)"
     )
 }
 
@@ -167,6 +174,7 @@ fn bound<'q>(statement: String, filter: &'q Filter) -> Query<'q> {
         .bind(&filter.r#type)
         .bind(&filter.group)
         .bind(&filter.search)
+        .bind(&filter.without)
 }
 
 async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
@@ -186,11 +194,11 @@ pub(crate) async fn list(
         "select (extract(epoch from dead_at) * 1000000)::bigint || '.' || coalesce(no, {NO_NUMBER}) || '.' || entry as cursor,
                 id, stream, group_name, entry, type, key, ver, attempts, last_error, replays,
                 {} as created_at, {} as dead_at,
-                case when $7 then lane end as lane, case when $7 then payload end as payload,
-                case when $7 then headers end as headers, case when $7 then failures end as failures,
-                case when $7 then consumer end as consumer, case when $7 then handler end as handler,
-                case when $7 then fields end as fields,
-                case when $7 then (
+                case when $8 then lane end as lane, case when $8 then payload end as payload,
+                case when $8 then headers end as headers, case when $8 then failures end as failures,
+                case when $8 then consumer end as consumer, case when $8 then handler end as handler,
+                case when $8 then fields end as fields,
+                case when $8 then (
                     select json_agg(json_build_object('replays', replays, 'entry', entry, 'attempts', attempts, 'reason', reason,
                                                       'failures', failures, 'replayed_at', {}))
                       from (select * from outbox_dead_letter e
@@ -198,10 +206,10 @@ pub(crate) async fn list(
                                and e.no < letter.no and e.replayed_at is not null
                              order by e.no desc limit {ROUNDS_MAX}) round)::text end as earlier
            from {LETTERS} where {}
-            and ($8::bigint is null or (letter.dead_at, coalesce(no, {NO_NUMBER}), letter.entry)
-                                     < (timestamptz 'epoch' + $8 * interval '1 microsecond', $9, $10))
+            and ($9::bigint is null or (letter.dead_at, coalesce(no, {NO_NUMBER}), letter.entry)
+                                     < (timestamptz 'epoch' + $9 * interval '1 microsecond', $10, $11))
           order by letter.dead_at desc, coalesce(no, {NO_NUMBER}) desc, letter.entry desc
-          limit $6",
+          limit $7",
         utc("created_at"),
         utc("dead_at"),
         utc("replayed_at"),
@@ -216,6 +224,24 @@ pub(crate) async fn list(
         .fetch_all(db)
         .await?;
     rows.iter().map(DeadLetter::from_row).collect()
+}
+
+/// Letters of which only the payload holds what is searched for: at most so many, each with its type and payload.
+pub(crate) async fn found_in_payload(
+    db: &mut PgConnection,
+    filter: &Filter,
+    rows_max: i64,
+) -> Result<Vec<(String, Option<String>, String)>> {
+    use sqlx::Row;
+    let statement = format!(
+        "select id, type, payload from {LETTERS}
+          where payload is not null and $5::text is not null and {}
+            and position(lower($5) in lower(concat_ws(chr(10), id, key, last_error))) = 0
+          limit $7",
+        meant_of_all()
+    );
+    let rows = bound(statement, filter).bind(rows_max).fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 
 /// What a replay would do.

@@ -48,6 +48,19 @@ pub fn redis() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// `pgbouncer`: `$PGBOUNCER`, else the one in `PATH`, else where Debian puts it, which not everybody's `PATH` names.
+pub fn pgbouncer() -> Result<PathBuf> {
+    let program = match std::env::var_os("PGBOUNCER") {
+        Some(program) => PathBuf::from(program),
+        None => folder_in_path("pgbouncer").unwrap_or_else(|| PathBuf::from("/usr/sbin")).join("pgbouncer"),
+    };
+    ensure!(
+        program.is_file(),
+        "PgBouncer is needed: install it (apt-get install pgbouncer, dnf install pgbouncer, brew install pgbouncer) or set PGBOUNCER to its program"
+    );
+    Ok(program)
+}
+
 fn newest_postgres() -> Option<PathBuf> {
     POSTGRES_HOMES
         .iter()

@@ -152,6 +152,7 @@ function wholeLetter(letter) {
   return make("section", {},
     make("h3", {}, where),
     make("p", { className: "reason" }, letter.last_error),
+    letter.masked ? make("p", { className: "quiet" }, "Where *** stands, a value is hidden (RELAY_MASK).") : null,
     make("dl", { className: "facts" }, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
     ...texts.map(([name, value, open]) => make("details", { open }, make("summary", {}, name), make("pre", { tabIndex: 0 }, inLines(value)))));
 }

@@ -6,7 +6,7 @@ const FRESH_MS = 3_500;
 // And so often the list of dead letters is read though no figure has changed.
 const REREAD_MS = 15_000;
 
-const seen = { status: null, problem: null, here: null, at: 0, connected: false, why: "" };
+const seen = { status: null, verdict: null, here: null, at: 0, why: "" };
 let announced = "";
 
 // --- what it shows
@@ -30,14 +30,11 @@ function showHere(here) {
 }
 
 function showVerdict() {
-  const found = seen.here ? findings(seen) : [];
   const silent = seen.at > 0 ? age((Date.now() - seen.at) / 1000) : "";
-  if (!isFresh()) {
-    const sentence = seen.at === 0 ? (seen.why || "Asking the relay …") : `Nothing was heard from the relay for ${silent}: it, or the way to it, is down.`;
-    // What it said last may not hold any more.
-    for (const one of found) Object.assign(one, { level: "unknown", sentence: `When it was last heard: ${one.sentence}` });
-    found.unshift({ level: "unknown", kind: "silence", sentence, reason: seen.at === 0 ? "" : seen.why, link: "" });
-  }
+  const silence = isFresh() ? null
+    : seen.at === 0 ? { sentence: seen.why || "Asking the relay …", reason: null }
+    : { sentence: `Nothing was heard from the relay for ${silent}: it, or the way to it, is down.`, reason: seen.why };
+  const found = findings(seen.verdict, silence);
   const [first, ...others] = found;
   const level = LEVELS[first.level];
   const place = byId("verdict");
@@ -47,14 +44,14 @@ function showVerdict() {
   // It need not be said twice.
   byId("word").hidden = first.sentence.startsWith(level.word);
   write(byId("sentence"), first.sentence);
-  write(byId("reason"), first.reason);
+  write(byId("reason"), first.reason ?? "");
   // Rebuilt only if it says something else: a link in it may have the focus.
   const also = byId("also");
   const told = JSON.stringify(others.map((one) => [one.level, one.sentence, one.reason]));
   if (also.dataset.told !== told) {
     also.dataset.told = told;
     also.replaceChildren(...others.map((one) => {
-      const text = one.link ? make("a", { href: one.link }, one.sentence) : one.sentence;
+      const text = one.about ? make("a", { href: `#${one.about}` }, one.sentence) : one.sentence;
       const item = make("li", {}, make("span", { className: "sign", ariaHidden: "true" }, LEVELS[one.level].sign), make("span", {}, text, one.reason ? make("small", {}, one.reason) : null));
       item.dataset.level = one.level;
       return item;
@@ -89,7 +86,7 @@ const orDash = (seconds) => (seconds === null ? "–" : age(seconds));
 const LANES = [
   { head: "stream", name: true, text: (s) => s.stream },
   { head: "unsent", number: true, text: (s) => count(s.unsent) },
-  { head: "oldest", number: true, text: (s) => orDash(s.oldest_unsent_seconds), loud: (s) => s.paused_at === null && s.oldest_unsent_seconds > BEHIND_SECONDS },
+  { head: "oldest", number: true, text: (s) => orDash(s.oldest_unsent_seconds), loud: (s) => s.paused_at === null && s.oldest_unsent_seconds > seen.verdict.limits.behind_seconds },
   { head: "sent", number: true, text: (s) => rate(s.sent_per_second) },
   { head: "held", number: true, text: (s) => count(s.held) },
   { head: "dead", number: true, text: (s) => count(s.dead), loud: (s) => s.dead > 0 },
@@ -101,7 +98,7 @@ const GROUPS = [
   { head: "group", name: true, text: (g) => g.name },
   { head: "stream", name: true, text: (g) => g.stream },
   { head: "lag", number: true, text: (g) => count(g.lag) },
-  { head: "oldest", number: true, text: (g) => orDash(g.oldest_seconds), loud: (g) => g.oldest_seconds > GROUP_SECONDS },
+  { head: "oldest", number: true, text: (g) => orDash(g.oldest_seconds), loud: (g) => g.oldest_seconds > seen.verdict.limits.group_seconds },
   { head: "pending", number: true, text: (g) => count(g.pending) },
   { head: "dead", number: true, text: (g) => count(g.dead), loud: (g) => g.dead > 0 },
   { head: "consumers", number: true, text: (g) => count(g.consumers), loud: (g) => g.consumers === 0 && g.lag > 0 },
@@ -121,10 +118,10 @@ const CONSUMERS = [
 ];
 
 const BLOCKERS = [
-  { head: "who", name: true, text: (b) => who(b) },
+  { head: "who", name: true, text: (b) => `${b.application || "a transaction"}${b.pid === null ? "" : ` (pid ${b.pid})`}` },
   { head: "from", name: true, text: (b) => b.client },
   { head: "state", text: (b) => b.state },
-  { head: "open", number: true, text: (b) => orDash(b.open_seconds), loud: (b) => b.open_seconds > WELL_SECONDS },
+  { head: "open", number: true, text: (b) => orDash(b.open_seconds), loud: (b) => b.open_seconds > seen.verdict.limits.well_seconds },
 ];
 
 function showTables(status) {
@@ -234,7 +231,8 @@ function heard(name, data) {
   seen.at = Date.now();
   seen.why = "";
   seen.here = data.this;
-  [seen.status, seen.problem] = name === "status" ? [data, null] : [null, data];
+  seen.verdict = data.verdict;
+  seen.status = name === "status" ? data : null;
   if (name === "status") {
     const others = data.this.phase === "working" ? data.this.newest?.sent_per_second : data.streams.reduce((sum, stream) => sum + stream.sent_per_second, 0);
     remember({ latency_p50_ms: null, latency_p99_ms: null, ...data.this.newest, at: data.this.newest?.at ?? data.at, sent_per_second: others ?? 0, unsent: data.unsent });

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::admin::asked::{Asked, Named, Sent, without_nul};
@@ -20,6 +21,10 @@ use crate::store::dead::{self, DeadLetter, Filter};
 const PAGE_MAX: u32 = 500;
 /// So many may be named at once.
 const IDS_MAX: usize = 10_000;
+/// A name or a text that is searched for may be so long; no name is longer.
+const TEXT_BYTES_MAX: usize = 1_000;
+/// Where values are masked, so many letters are looked into that hold a text in their payload alone.
+const LOOKED_INTO_MAX: i64 = 2_000;
 /// An event has one letter for each group that it failed; more are not shown at once.
 const LETTERS_MAX: i64 = 1_000;
 
@@ -68,9 +73,10 @@ pub(crate) async fn list(State(desk): State<Arc<Desk>>, Asked(page): Asked<Page>
     let behind = page.after.map(|after| after.parse());
     let behind = behind.transpose().map_err(|()| Problem::bad("after is what a page before gave as next"))?;
     let Page { stream, r#type, group, search, limit, .. } = page;
-    let filter = Filter { ids: vec![], stream, r#type, group, search };
+    let filter = Filter { stream, r#type, group, search, ..Filter::default() };
     check(&filter)?;
     let mut db = desk.postgres().await?;
+    let filter = visible(&desk, &mut db, filter).await?;
     let total = dead::count(&mut db, &filter).await?;
     let mut items = dead::list(&mut db, &filter, behind.as_ref(), i64::from(limit) + 1, false).await?;
     let more = items.len() > limit as usize;
@@ -88,7 +94,7 @@ pub(crate) async fn show(State(desk): State<Arc<Desk>>, Named(id): Named) -> Res
     if letters.is_empty() {
         return Err(Problem::not_found(format!("there is no dead letter with the id {:?}", filter.ids[0])));
     }
-    Ok(Json(letters))
+    Ok(Json(letters.into_iter().map(|letter| desk.surface.mask.letter(letter)).collect()))
 }
 
 /// Which letters are meant: by id, by filter, or all. To name nothing does not mean all.
@@ -110,7 +116,7 @@ pub(crate) struct Selection {
 impl Selection {
     fn filter(self) -> Result<Filter> {
         let Self { ids, stream, r#type, group, search, all, .. } = self;
-        let filter = Filter { ids, stream, r#type, group, search };
+        let filter = Filter { ids, stream, r#type, group, search, without: vec![] };
         let parts = [&filter.stream, &filter.r#type, &filter.group, &filter.search];
         let named = !filter.ids.is_empty() || parts.iter().any(|part| part.is_some());
         if named == all {
@@ -127,9 +133,29 @@ impl Selection {
 }
 
 fn check(filter: &Filter) -> Result<()> {
-    let Filter { ids, stream, r#type, group, search } = filter;
-    without_nul(&[stream.as_deref(), r#type.as_deref(), group.as_deref(), search.as_deref()])?;
+    let Filter { ids, stream, r#type, group, search, .. } = filter;
+    let texts = [stream.as_deref(), r#type.as_deref(), group.as_deref(), search.as_deref()];
+    if texts.iter().flatten().any(|text| text.len() > TEXT_BYTES_MAX) {
+        return Err(Problem::bad(format!("stream, type, group and search have at most {TEXT_BYTES_MAX} bytes")));
+    }
+    without_nul(&texts)?;
     without_nul(&ids.iter().map(|id| Some(id.as_str())).collect::<Vec<_>>())
+}
+
+/// The same letters without those in which only a hidden value fits: what may not be shown must not be guessed sign by sign.
+async fn visible(desk: &Desk, db: &mut PgConnection, mut filter: Filter) -> Result<Filter> {
+    let Some(text) = filter.search.as_deref().filter(|_| !desk.surface.mask.is_off()) else { return Ok(filter) };
+    let found = dead::found_in_payload(db, &filter, LOOKED_INTO_MAX + 1).await?;
+    if found.len() as i64 > LOOKED_INTO_MAX {
+        return Err(Problem::bad(format!(
+            "more than {LOOKED_INTO_MAX} dead letters hold this in their payloads, of which parts are masked: search for more of it"
+        )));
+    }
+    let hidden = |(_, r#type, payload): &(String, Option<String>, String)| {
+        !desk.surface.mask.shows(r#type.as_deref(), payload, text)
+    };
+    filter.without = found.into_iter().filter(hidden).map(|(id, ..)| id).collect();
+    Ok(filter)
 }
 
 /// Sends dead letters again: to the end of their stream, or, if only a group could not take them, to that group alone.
@@ -160,7 +186,7 @@ pub(crate) async fn drop(
 
 async fn change(desk: &Arc<Desk>, deed: Deed, selection: Selection, operator: &Operator) -> Result<Response> {
     let dry_run = selection.dry_run;
-    let filter = selection.filter()?;
+    let filter = visible(desk, &mut *desk.postgres().await?, selection.filter()?).await?;
     let job = match dry_run {
         true => desk.dry_run(deed, &filter, operator).await?,
         false => desk.begin(deed, filter, operator).await?,

@@ -59,6 +59,7 @@ pub(crate) async fn items(
     let mut db = desk.postgres().await?;
     let all = Filter::default();
     let items = dead::list(&mut db, &all, None, i64::from(limit), true).await?;
+    let items = items.into_iter().map(|letter| desk.surface.mask.letter(letter)).collect();
     Ok(Json(Items { count: dead::count(&mut db, &all).await?, items }))
 }
 

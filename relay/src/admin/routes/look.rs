@@ -17,6 +17,7 @@ use crate::admin::snapshot::Snapshot;
 use crate::pulse::{Away, Phase};
 use crate::standing::Standing;
 use crate::store::people::{Blocker, ConsumerStatus, GroupStatus, RelayStatus, StreamStatus};
+use crate::verdict::{Own, Told, Verdict, judge};
 
 /// Why the loop cannot work.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,6 +61,8 @@ pub(crate) struct Status {
     lag: i64,
     /// Dead letters, of the relay and of all groups.
     dead: i64,
+    /// Is anything stuck, since when, and whose fault is it?
+    verdict: Verdict,
     this: Here,
     relay: RelayStatus,
     streams: Vec<StreamStatus>,
@@ -77,12 +80,14 @@ fn told(time: SystemTime) -> String {
 pub(crate) struct Untold {
     #[serde(flatten)]
     problem: Problem,
+    verdict: Verdict,
     this: Here,
 }
 
 impl Desk {
     pub(crate) fn untold(&self, problem: Problem) -> Untold {
-        Untold { problem, this: self.here() }
+        let told = Told::Nothing { why: problem.detail(), seconds: None };
+        Untold { verdict: judge(told, Some(&self.own()), Timestamp::now()), problem, this: self.here() }
     }
 
     pub(crate) async fn status(&self) -> Result<Status> {
@@ -94,6 +99,7 @@ impl Desk {
             unsent: standing.unsent(),
             lag: standing.lag(),
             dead: relay.dead,
+            verdict: judge(Told::Standing(standing), Some(&self.own()), Timestamp::now()),
             this: self.here(),
             relay: relay.clone(),
             streams: streams.clone(),
@@ -101,6 +107,18 @@ impl Desk {
             consumers: consumers.clone(),
             blockers: blockers.clone(),
         })
+    }
+
+    /// What this relay knows of itself, as the verdict needs it.
+    fn own(&self) -> Own {
+        Own {
+            phase: self.pulse.phase(),
+            redis_is_there: self.pulse.redis_up(),
+            hangs: self.hangs(),
+            trouble: self.pulse.trouble().map(|trouble| {
+                (trouble.away, trouble.reason, trouble.since.elapsed().unwrap_or_default().as_secs_f64())
+            }),
+        }
     }
 
     fn here(&self) -> Here {

@@ -55,7 +55,7 @@ pub enum Name {
     Drain,
     /// The same with many rows sent before, many unsent, and transactions that stay open
     History,
-    /// The same while metrics and status are asked for each second, and somebody listens
+    /// The same with the page open, and metrics asked for each second
     Watched,
     /// From commit to readable in Redis
     Latency,

@@ -1,9 +1,11 @@
-//! The same drain while somebody watches: metrics and status are asked for each second, and somebody listens.
+//! The same drain while somebody watches: the page is open, as far as the relay sees of it, and metrics are asked for each
+//! second. A browser itself would take a core, and not the relay's.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use outbox_tests::{Child, Surface};
+use outbox_tests::{Child, Surface, ask_once};
+use tokio::time::sleep;
 
 use crate::drain::{DEFAULT_BATCH_ROWS, drain, drain_by};
 use crate::ground::{Ground, SERVERS};
@@ -12,7 +14,11 @@ use crate::progress;
 use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
 
-const ASK_EVERY: Duration = Duration::from_secs(1);
+const SCRAPE_EVERY: Duration = Duration::from_secs(1);
+/// What the page asks for when it is opened, beside the events to which it listens.
+const OPENED: [&str; 3] = ["/", "/history?step=1", "/dead?limit=50"];
+/// And so often again for dead letters.
+const REREAD_EVERY: Duration = Duration::from_secs(15);
 
 pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> {
     // So many that it takes some seconds.
@@ -35,8 +41,7 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
             }
         }
     }
-    let line =
-        Line::new("relay, asked for /metrics and /status each second, with a listener", Unit::PerSecond, &watched);
+    let line = Line::new("relay, its page open, /metrics asked for each second", Unit::PerSecond, &watched);
     let lines = vec![
         Line::new("relay", Unit::PerSecond, &alone),
         line.must("relay", &alone, Target::AtLeast(0.95)).note("its surface has a thread and connections of its own"),
@@ -45,17 +50,24 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
     Ok(Section { name: "watched", conditions, lines })
 }
 
-/// Begins to ask and to listen.
-fn watch(surface: Surface) -> (Child, [tokio::task::JoinHandle<()>; 2]) {
+/// Begins to scrape, and opens the page.
+fn watch(surface: Surface) -> (Child, [tokio::task::JoinHandle<()>; 3]) {
     let Surface { relay, address } = surface;
-    let asking = tokio::spawn(async move {
+    let scraping = tokio::spawn(async move {
         loop {
-            for path in ["/metrics", "/status"] {
-                outbox_tests::ask_once(address, path).await;
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+            ask_once(address, "/metrics").await;
+            sleep(SCRAPE_EVERY).await;
         }
     });
-    let listening = tokio::spawn(async move { outbox_tests::ask_once(address, "/events").await });
-    (relay, [asking, listening])
+    let listening = tokio::spawn(ask_once(address, "/events"));
+    let asking = tokio::spawn(async move {
+        for path in OPENED {
+            ask_once(address, path).await;
+        }
+        loop {
+            sleep(REREAD_EVERY).await;
+            ask_once(address, "/dead?limit=50").await;
+        }
+    });
+    (relay, [scraping, listening, asking])
 }
