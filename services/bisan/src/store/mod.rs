@@ -35,8 +35,8 @@ pub(crate) use article::{apply, seconds};
 pub(crate) use begun::{begin_reading, has_begun};
 pub(crate) use figures::{Figures, figures};
 pub(crate) use projecting::{
-    Item, Queue, accepted, bring_again, brought, changes, documents, expected, fill, is_filling,
-    known_index, live_after, refused, same_person, sample, waiting, waiting_bytes,
+    Item, Queue, accepted, all_behind, bring_again, brought, changes, documents, expected, fill, is_filling,
+    known_index, live_after, refused, same_person, sample, saw_task, seen_task, waiting, waiting_bytes,
     waiting_count, waits,
 };
 pub(crate) use read::hit;
