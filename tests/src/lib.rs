@@ -42,7 +42,7 @@ pub use consuming::{
 pub use crawling::Newsroom;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
-pub use meili::{Double, SearchServer, Shelf, is_real, said, said_by};
+pub use meili::{Copied, Double, Own, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
 pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};

@@ -80,6 +80,7 @@ mod projecting;
 mod projecting_crash;
 mod projecting_faults;
 mod projecting_reindex;
+mod projecting_restored;
 mod reading;
 mod reading_outage;
 mod reading_page;

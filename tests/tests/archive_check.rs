@@ -254,3 +254,48 @@ async fn a_check_that_cannot_reach_the_store_says_so_and_finds_nothing() {
     assert!(said.starts_with("hasad: the object store: ") && said.lines().count() == 1, "{said}");
     assert!(output.stdout.is_empty());
 }
+
+#[tokio::test]
+async fn a_check_that_looks_through_no_more_rows_says_so_and_is_not_sound() {
+    let cellar = stocked(Store::Folder).await;
+    // A page of which every other version is missing, and as many pages that have no current version.
+    cellar
+        .sql(
+            "insert into hasad.page (source_url, newest)
+             select 'https://example.org/gaps', 20003 union all select 'https://example.org/bare-' || n, 1 from generate_series(1, 10001) n;
+             insert into hasad.version (source_url, version, status, content_hash, source_name, fetched_at, about, event_id)
+             select 'https://example.org/gaps', n, 'superseded', repeat('0', 64), 's', now(), '{}'::json, 'g' || n
+               from generate_series(1, 20003, 2) n
+             union all
+             select 'https://example.org/bare-' || n, 1, 'superseded', repeat('0', 64), 's', now(), '{}'::json, 'b' || n
+               from generate_series(1, 10001) n",
+        )
+        .await;
+    let (code, all) = cellar.ask(&["fsck", "--sample", "0"]).await;
+    assert_eq!((code, &all["more"]), (1, &true.into()));
+    assert_eq!((&all["counts"]["gap"], &all["counts"]["wrong_current"]), (&10_000.into(), &10_000.into()));
+    let (code, said) = cellar.verb(&["fsck", "--sample", "0"]).await;
+    let end: Vec<_> = said.lines().rev().take(2).collect();
+    assert!(code == 1 && end[0].contains("at least 20000 faults"), "{end:?}");
+    assert!(end[1].contains("up to 10000 faults, and there are more"), "{end:?}");
+    // What is ignored takes nobody's place.
+    let (code, rest) = cellar.ask(&["fsck", "--sample", "0", "--ignore", "gap,wrong_current"]).await;
+    assert_eq!((code, &rest["more"], &rest["faults"]), (0, &false.into(), &serde_json::json!([])));
+    cellar.sql("drop index hasad.version_current").await;
+    let two = "insert into hasad.version (source_url, version, status, status_at, reason, content_hash, source_name, fetched_at, about, event_id)
+               select source_url, 100, 'deleted', now(), 'gone', content_hash, source_name, fetched_at, about, 'two'
+                 from hasad.version where source_url = 'https://example.org/page-3' and status = 'active'";
+    cellar.sql(two).await;
+    let faults = found(&cellar, &["--sample", "0", "--ignore", "gap,wrong_current,no_constraint"]).await;
+    assert_eq!(faults, BTreeSet::from([fault("two_current", url("page-3"))]));
+    // The constraint rests on what was left alone, and comes back when that is mended.
+    let repair = ["--sample", "0", "--repair", "--ignore"];
+    let constraint = fault("no_constraint", "hasad.version_current");
+    for _ in 0..2 {
+        let faults = found(&cellar, &[&repair[..], &["gap,wrong_current,two_current"]].concat()).await;
+        assert_eq!(faults, BTreeSet::from([constraint.clone()]));
+    }
+    let faults = found(&cellar, &[&repair[..], &["gap,wrong_current"]].concat()).await;
+    assert_eq!(faults, BTreeSet::from([constraint, fault("two_current", url("page-3"))]));
+    assert_eq!(found(&cellar, &["--sample", "0", "--ignore", "gap,wrong_current"]).await, BTreeSet::new());
+}

@@ -327,3 +327,38 @@ async fn every_help_has_examples_and_no_credential_is_ever_shown() {
         assert!(!said.contains("hunter2"), "{verb}");
     }
 }
+
+#[tokio::test]
+async fn a_password_in_an_address_of_a_store_is_nowhere_in_what_is_said() {
+    let cellar = Cellar::open(Store::Folder).await;
+    // Nothing answers there.
+    let endpoints = [
+        "http://me:canary-in-a-cage@127.0.0.1:9",
+        "http://me:canary-in-a-cage@127.0.0.1:9?x=canary-in-a-cage",
+        "http://me:canary/in#a-cage canary-in-a-cage@127.0.0.1:9",
+        "ftp://canary-in-a-cage@127.0.0.1:9",
+    ];
+    for (endpoint, store) in endpoints
+        .map(|endpoint| (endpoint, "s3://bucket/x"))
+        .into_iter()
+        .chain([(endpoints[0], "s3://me:canary-in-a-cage@b")])
+    {
+        for verb in [&["run", "--log", "trace"][..], &["fsck"], &["gc"], &["run", "--help"], &["get", "http://x/y"]] {
+            let mut command = cellar.command(verb);
+            command.env("AWS_ENDPOINT_URL", endpoint).env("HASAD_STORE", store);
+            let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(!said.contains("canary"), "{verb:?} {said}");
+            let help = verb.contains(&"--help");
+            assert_eq!(output.status.code(), Some(if help { 0 } else { 64 }), "{verb:?} {said}");
+            assert!(help || said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+        }
+    }
+    // One without a password is shown, and an outage is told with the place where nothing answers.
+    let mut command = cellar.command(&["fsck"]);
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:9").env("HASAD_STORE", "s3://bucket/x");
+    let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("127.0.0.1:9"));
+}

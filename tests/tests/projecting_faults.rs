@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bisan::search::{Engine, Query, Request, search_by};
 use bisan::store::Filter;
 use bisan::{Goal, Searcher, Tick};
-use outbox_tests::{SearchServer, Shelf, eventually, said};
+use outbox_tests::{SearchServer, Shelf, binary, eventually, said};
 
 async fn paused(projector: &mut bisan::Projector) -> (String, Option<Duration>) {
     match projector.tick().await.expect("the file is there") {
@@ -297,4 +297,48 @@ async fn each_index_has_its_own_refusals() {
     shelf.assert_same(&server).await;
     shelf.reindex(&server, Goal::Drop).await.expect("dropped");
     assert_eq!(shelf.ask::<u32>("select count(*) from search_refused"), 1, "the other one's are gone with it");
+}
+
+#[tokio::test]
+async fn while_something_waits_to_share_a_request_nothing_is_read_and_nobody_is_asked() {
+    let (server, shelf) = (SearchServer::open_double().await, Shelf::with(10));
+    let mut projector = shelf.projector(&server, &[]);
+    shelf.bring_all(&mut projector).await;
+    let mut projector = shelf.projector(&server, &["--batch-wait-max", "1h"]);
+    shelf.put([said(1, 2, "Changed")]);
+    // Whoever read an article now would stumble.
+    let db = rusqlite::Connection::open(shelf.file()).expect("the file is there");
+    let view: String = shelf.ask("select sql from sqlite_schema where name = 'search_document'");
+    db.execute_batch("drop view search_document").expect("done");
+    let asked = server.double().seen("");
+    for _ in 0..50 {
+        assert_eq!(projector.tick().await.expect("nothing is read"), Tick::Idle);
+    }
+    assert_eq!(server.double().seen(""), asked, "nobody is asked");
+    db.execute_batch(&view).expect("done");
+    // As many as a request takes wait for nobody.
+    let mut projector = shelf.projector(&server, &["--batch-wait-max", "1h", "--batch-documents-max", "3"]);
+    shelf.put([said(2, 2, "Changed"), said(3, 2, "Changed")]);
+    assert_eq!(projector.tick().await.expect("the file is there"), Tick::Brought(3));
+    shelf.assert_same(&server).await;
+}
+
+#[tokio::test]
+async fn verify_names_what_the_index_does_not_take_and_why() {
+    let (server, shelf) = (SearchServer::open_double().await, Shelf::with(10));
+    server.double().refuse(7, "invalid_request");
+    shelf.bring_all(&mut shelf.projector(&server, &[])).await;
+    let verify = |flags: &[&str]| {
+        let mut command = std::process::Command::new(binary("bisan"));
+        let output = command.arg("verify").args(flags).env("BISAN_DATABASE", shelf.file()).output().expect("it runs");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let url: String = shelf.ask("select source_url from article where id = 7");
+    let (code, said) = verify(&[]);
+    let line = said.lines().find(|line| line.contains(&url)).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains("article 7") && line.contains("document 7 is not to its taste"), "{line}");
+    assert!(code == Some(0) && said.contains("all is well"), "the file is sound: {said}");
+    let json: serde_json::Value = serde_json::from_str(&verify(&["--json"]).1).expect("JSON");
+    assert_eq!((&json["sound"], &json["health"]["refused"]), (&true.into(), &1.into()));
+    assert_eq!(json["health"]["refused_articles"][0]["code"], "invalid_document_fields");
 }

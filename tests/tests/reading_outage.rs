@@ -155,3 +155,131 @@ async fn a_rebuild_holds_only_so_many_bytes_at_once() {
     assert_eq!(rebuilt.expect("it can be read").new, 24);
     assert!(written.len() >= 3 && written.windows(2).all(|two| two[1] - two[0] <= 8), "{written:?}");
 }
+
+/// Its file is gone, as with a disk that is not mounted.
+fn unmount(reading: &Reading) {
+    for end in ["", "-wal", "-shm"] {
+        let mut file = reading.file().into_os_string();
+        file.push(end);
+        let _ = std::fs::remove_file(file);
+    }
+}
+
+/// Starts, and is refused: what it said.
+async fn refused(reading: &Reading) -> String {
+    let mut bisan = reading.run(&[]);
+    let line = bisan.saw("is new, but the group").await;
+    assert_eq!(bisan.wait().await, 1);
+    line
+}
+
+#[tokio::test]
+async fn a_new_file_under_a_group_that_has_been_somewhere_is_refused_with_the_ways_out() {
+    let reading = Reading::open().await;
+    let events: Vec<_> = (1..=3).map(|n| told(&format!("{n}"), 1, "عنوان", "نص").export()).collect();
+    let mut bisan = reading.run(&[]);
+    reading.say(&events).await;
+    reading.until_consumed().await;
+    bisan.signal(Signal::Term);
+    assert_eq!(bisan.wait().await, 0);
+
+    unmount(&reading);
+    for word in ["mount", "rebuild --from-hasad", "--begin-anew (BISAN_BEGIN_ANEW)", "bisan-cg", "bisan.sqlite"] {
+        assert!(refused(&reading).await.contains(word), "{word}");
+    }
+    // A start that was refused has made a file, and so has who makes the tables by hand: it is as new as it was.
+    assert!(reading.verb(&["migrate"]).status.success());
+    refused(&reading).await;
+
+    // Way out: everything again from the archive.
+    let lines: Vec<_> = events.iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
+    let export = reading.file().with_extension("ndjson");
+    std::fs::write(&export, lines.join("\n")).expect("written");
+    assert!(reading.verb(&["rebuild", "--from-hasad", export.to_str().expect("a name")]).status.success());
+    let mut bisan = reading.run(&[]);
+    reading.say(&[told("4", 1, "عنوان", "نص").export()]).await;
+    reading.until_consumed().await;
+    assert_eq!(articles(&reading), 4);
+    bisan.signal(Signal::Term);
+    assert_eq!(bisan.wait().await, 0);
+
+    // Way out: what comes next. It is said once, and holds for this file.
+    unmount(&reading);
+    let mut bisan = reading.run(&["--begin-anew"]);
+    bisan.saw("serves readers").await;
+    eventually("it has begun", async || {
+        let begun = "select exists (select 1 from fact where name = 'reading_begun')";
+        reading.db().query_row(begun, [], |row| row.get::<_, bool>(0)).unwrap_or_default()
+    })
+    .await;
+    bisan.kill_9();
+    bisan.wait().await;
+    let _bisan = reading.run(&[]);
+    reading.say(&[told("5", 1, "عنوان", "نص").export()]).await;
+    reading.until_consumed().await;
+    assert_eq!(articles(&reading), 1);
+}
+
+#[tokio::test]
+async fn a_first_start_is_one_whatever_was_there_before_it_and_wherever_it_died() {
+    // Somebody made the group, and nobody was given anything.
+    let reading = Reading::open().await;
+    reading.redis.command(&["XGROUP", "CREATE", contract::STREAM, contract::BISAN, "0", "MKSTREAM"]).await;
+    reading.say(&[told("1", 1, "عنوان", "نص").export()]).await;
+    let mut bisan = reading.run(&[]);
+    reading.until_consumed().await;
+    assert_eq!(articles(&reading), 1);
+    bisan.signal(Signal::Term);
+    assert_eq!(bisan.wait().await, 0);
+
+    // All that it was ever given is a dead letter, or without an effect.
+    let reading = Reading::open().await;
+    reading.say_raw("bad", "article.upserted", 1, "{}").await;
+    let bisan = reading.run(&[]);
+    eventually("it is set aside", async || letters(&reading.redis, DEAD).await.len() == 1).await;
+    bisan.kill_9();
+    let bisan = reading.run(&[]);
+    reading.say(&[told("1", 1, "عنوان", "نص").export()]).await;
+    reading.until_consumed().await;
+    drop(bisan);
+
+    // It dies with events in hand, the file still empty.
+    let reading = Reading::open().await;
+    assert!(reading.verb(&["migrate"]).status.success());
+    let locked = reading.db();
+    let begun = "select exists (select 1 from fact where name = 'reading_begun')";
+    let bisan = reading.run(&[]);
+    eventually("it has begun", async || locked.query_row(begun, [], |row| row.get::<_, bool>(0)).unwrap_or_default())
+        .await;
+    locked.execute_batch("begin immediate").expect("nobody else writes");
+    reading.say(&[told("1", 1, "عنوان", "نص").export()]).await;
+    eventually("it is given the event", async || {
+        outbox_tests::pending(&reading.redis, contract::STREAM, contract::BISAN).await == 1
+    })
+    .await;
+    bisan.kill_9();
+    locked.execute_batch("rollback").expect("it is ours");
+    let _bisan = reading.run(&["--claim-after", "1s"]);
+    reading.until_consumed().await;
+    assert_eq!(articles(&reading), 1);
+}
+
+#[tokio::test]
+async fn a_new_file_waits_for_a_redis_that_is_away_before_it_believes_anything() {
+    let reading = Reading::open().await;
+    reading.say(&[told("1", 1, "عنوان", "نص").export()]).await;
+    let mut first = reading.run(&[]);
+    reading.until_consumed().await;
+    first.signal(Signal::Term);
+    assert_eq!(first.wait().await, 0);
+    unmount(&reading);
+    let wire = outbox_tests::Proxy::to(reading.redis.port()).await;
+    wire.refuse();
+    let mut command = reading.command(&["run"]);
+    command.env("REDIS_URL", format!("redis://127.0.0.1:{}", wire.port()));
+    let mut bisan = outbox_tests::Child::spawn(command);
+    bisan.saw("Redis is away").await;
+    wire.accept();
+    bisan.saw("is new, but the group").await;
+    assert_eq!(bisan.wait().await, 1);
+}

@@ -154,6 +154,31 @@ async fn a_list_is_paged_without_leaving_anything_out_though_articles_come_in_be
 }
 
 #[tokio::test]
+async fn in_the_order_in_which_they_were_first_seen_nothing_is_left_out_though_dates_change_in_between() {
+    let of = |n: u64| told(&format!("{n}"), 1, "خبر", "نص").published(&format!("2026-01-{:02}", 1 + n % 7));
+    let (reading, _bisan, address) = with(&(0..30).map(|n| of(n).export()).collect::<Vec<_>>()).await;
+    let (mut seen, mut next) = (vec![], "/articles?size=7&order=first_seen&source=daily".to_owned());
+    loop {
+        let page = get_json(address, &next).await.json();
+        seen.extend(
+            page["articles"].as_array().expect("a list").iter().map(|one| one["id"].as_i64().expect("an id")),
+        );
+        if seen.len() == 7 {
+            // What is still to come gets the newest date of all, and one more comes.
+            let redated = |n: u64| of(n).published("2026-01-31").with(|event| event.origin.version = 2).export();
+            reading.say(&(20..30).map(redated).chain([of(99).export()]).collect::<Vec<_>>()).await;
+            reading.until_consumed().await;
+        }
+        match page["next"].as_str() {
+            Some(link) => next = link.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (1..=31).collect::<Vec<i64>>());
+    assert_eq!(get_json(address, "/articles?order=sideways").await.status, 400);
+}
+
+#[tokio::test]
 async fn what_has_not_changed_is_not_sent_again() {
     let (reading, _bisan, address) = with(&[arabic().export()]).await;
     for path in ["/", "/articles/1", "/search?q=%D9%85%D8%AF%D8%B1%D8%B3%D8%A9", "/authors/1", "/style.css"] {

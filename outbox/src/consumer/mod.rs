@@ -239,6 +239,28 @@ impl Consumer {
         self.stats.get(stream).map(|(stats, times)| stats.with(times)).unwrap_or_default()
     }
 
+    /// Up to where the group has been given a stream, as Redis says; none: it has been given nothing, or is not there. For a
+    /// handler that must know, before anything is read, whether others have been here. A Redis that is away is waited for.
+    pub async fn delivered(&mut self, stream: &str) -> Result<Option<EntryId>, ConsumerError> {
+        loop {
+            let asked = async {
+                self.connect().await?;
+                let group = Arc::clone(&self.group);
+                self.door(stream)?.delivered(stream, &group).await
+            };
+            match asked.await {
+                Ok(upto) => {
+                    self.back();
+                    return Ok(upto);
+                }
+                Err(trouble) => self.lose(trouble)?,
+            }
+            if let Some(until) = self.away.until {
+                tokio::time::sleep_until(until.into()).await;
+            }
+        }
+    }
+
     /// Handles events until `shutdown` resolves. Then reading stops, attempts in hand may end, and everything else is given
     /// back at once. A Redis that is away is waited for; only what no waiting will mend is an error.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), ConsumerError> {

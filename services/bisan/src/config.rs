@@ -45,6 +45,10 @@ pub struct Config {
     #[arg(long, env = "BISAN_LISTEN", default_value = "127.0.0.1:7656", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
 
+    /// A new file may begin although the group has been somewhere: what came before is not in it
+    #[arg(long, env = "BISAN_BEGIN_ANEW")]
+    pub begin_anew: bool,
+
     /// Sources whose events have no effect: they are read and left alone
     #[arg(long, env = "BISAN_SKIP_SOURCES", value_delimiter = ',', value_name = "NAME,...")]
     pub skip_sources: Vec<String>,

@@ -185,7 +185,11 @@ impl Projector {
             Some(found) => found,
             None => make(&self.meili, index).await?,
         };
-        if self.known.as_ref() == Some(&found.created_at) {
+        let is_older = match self.store.read(|tx| Ok(store::seen_task(tx)?)).await? {
+            Some(task) => !self.meili.has_done(task).await?,
+            None => false,
+        };
+        if !is_older && self.known.as_ref() == Some(&found.created_at) {
             return Ok(());
         }
         if let Some(key) = found.primary_key.filter(|key| key != PRIMARY_KEY) {
@@ -198,7 +202,7 @@ impl Projector {
         // A rebuild has changed their places and not yet written it down.
         let swapping = spare
             .is_some_and(|spare| spare.step == store::Step::Swapping && spare.made_at.as_ref() == Some(&made_at));
-        if known.as_ref() == Some(&made_at) || swapping {
+        if swapping || (!is_older && known.as_ref() == Some(&made_at)) {
             let drifted = drift(&self.meili.settings(index).await?);
             if !drifted.is_empty() {
                 let names = drifted.iter().map(|drift| &*drift.setting).collect::<Vec<_>>().join(", ");
@@ -206,10 +210,29 @@ impl Projector {
             }
         } else {
             // New, emptied, restored from elsewhere, or of another server: nobody can tell what is in it.
-            self.meili.done(self.meili.change_settings(index, &settings()).await?).await?;
+            let task = self.meili.change_settings(index, &settings()).await?;
+            self.meili.done(task).await?;
             let filled = made_at.clone();
-            let articles = self.store.write(move |tx| Ok(store::fill(tx, &filled)?)).await?;
-            tracing::info!(index, articles, "the search index is one that we do not know; bringing everything to it");
+            let fill = move |tx: &rusqlite::Transaction<'_>| {
+                if is_older {
+                    store::all_behind(tx)?;
+                }
+                Ok(store::fill(tx, &filled, task)?)
+            };
+            let articles = self.store.write(fill).await?;
+            if is_older {
+                tracing::warn!(
+                    index,
+                    articles,
+                    "Meilisearch does not know what it had done for us: it is an older copy of itself; bringing everything to it"
+                );
+            } else {
+                tracing::info!(
+                    index,
+                    articles,
+                    "the search index is one that we do not know; bringing everything to it"
+                );
+            }
         }
         self.known = Some(made_at);
         Ok(())
@@ -228,6 +251,9 @@ pub(crate) async fn make(meili: &Meili, index: &str) -> Result<Identity, Trouble
 
 /// Writes down what has become of some articles.
 pub(crate) fn note(tx: &rusqlite::Transaction<'_>, queue: Queue, settled: &Settled, swaps: i64) -> Result<(), Error> {
+    if let Some(task) = settled.task {
+        store::saw_task(tx, task)?;
+    }
     // The indexes have changed places since: it is not known which of them has it.
     if store::swaps(tx)? != swaps {
         return Ok(());

@@ -14,9 +14,11 @@ use sqlx::PgPool;
 use crate::objects::{Listed, Objects, hash, shards};
 use crate::{Error, store};
 
-/// Of each kind so many faults are told one by one. Faults of objects are all counted; rows are looked through up to here, and
-/// the next check goes on.
+/// Of each kind so many faults are told one by one. Faults of objects are all counted; rows are looked through up to here,
+/// and it is said that there are more.
 pub(crate) const FAULTS_MAX: usize = 10_000;
+/// One more than are told, to know whether there are more.
+const ASKED_MAX: i64 = FAULTS_MAX as i64 + 1;
 /// So many rows are read together.
 const CHUNK: i64 = 10_000;
 
@@ -77,6 +79,8 @@ pub(crate) struct Checked {
     pub(crate) bytes_hashed: u64,
     pub(crate) counts: BTreeMap<Kind, u64>,
     pub(crate) faults: Vec<Fault>,
+    /// Rows have more faults than these: they were looked through so far, and no further.
+    pub(crate) more: bool,
 }
 
 /// A check, and who wants to know how far it is.
@@ -96,6 +100,13 @@ impl Checked {
         if *count <= FAULTS_MAX as u64 {
             self.faults.push(Fault { kind, what: what.into(), how: how.into(), mended });
         }
+    }
+
+    /// As many as are told; that there are more is noted.
+    fn some_of<T>(&mut self, mut rows: Vec<T>) -> Vec<T> {
+        self.more |= rows.len() > FAULTS_MAX;
+        rows.truncate(FAULTS_MAX);
+        rows
     }
 
     /// How many faults there are, and how many of them were mended.
@@ -141,25 +152,28 @@ impl Check<'_> {
 
     /// What the rows alone tell.
     async fn rows(&self, checked: &mut Checked) -> Result<(), Error> {
-        let mut two_current = false;
-        for (url, currents) in store::broken_currents(self.db, FAULTS_MAX as i64).await? {
+        let [many, one_or_none] = [Kind::TwoCurrent, Kind::WrongCurrent].map(|kind| !self.is_ignored(kind));
+        let broken = store::broken_currents(self.db, many, one_or_none, ASKED_MAX).await?;
+        for (url, currents) in checked.some_of(broken) {
             let (kind, how) = match currents {
                 0 => (Kind::WrongCurrent, "has no current version".to_owned()),
                 1 => (Kind::WrongCurrent, "has a current version that is not its newest".to_owned()),
                 many => (Kind::TwoCurrent, format!("has {many} current versions")),
             };
             let mended = if self.mends(kind) { Some(mend::currents(self.db, &url).await?) } else { None };
-            two_current |= kind == Kind::TwoCurrent && mended.is_none();
             self.add(checked, kind, url, how, mended);
         }
         // After them: it cannot be put back before.
         if !store::has_index(self.db).await? {
-            let mends = self.mends(Kind::NoConstraint) && !two_current;
+            // It cannot be put back while two are left: those that were ignored, and those that were not looked at.
+            let mends =
+                self.mends(Kind::NoConstraint) && store::broken_currents(self.db, true, false, 1).await?.is_empty();
             let mended = if mends { Some(mend::index(self.db).await?) } else { None };
             let how = "does not exist, or is not valid".to_owned();
             self.add(checked, Kind::NoConstraint, "hasad.version_current".to_owned(), how, mended);
         }
-        for gap in store::gaps(self.db, FAULTS_MAX as i64).await? {
+        let gaps = if self.is_ignored(Kind::Gap) { vec![] } else { store::gaps(self.db, ASKED_MAX).await? };
+        for gap in checked.some_of(gaps) {
             let how = match gap.last - gap.first {
                 0 => format!("never got its version {}", gap.first),
                 _ => format!("never got its versions {} to {}", gap.first, gap.last),

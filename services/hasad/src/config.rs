@@ -11,7 +11,7 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
-use terminal::{Secret, Unusable};
+use terminal::{Address, Secret, Unusable};
 use url::Url;
 
 use crate::{Error, Objects};
@@ -95,7 +95,7 @@ pub(crate) fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 pub struct Place {
     /// The store: file:///var/lib/hasad, s3://bucket/prefix, or memory: (gone with the process, for `run` alone)
     #[arg(long, env = "HASAD_STORE", default_value = "file:./.data/objects", value_name = "URL", help_heading = STORES)]
-    pub store: String,
+    pub store: Address,
 
     /// Requests to the store at once, of one batch
     #[arg(long, env = "HASAD_REQUESTS_MAX", default_value = "32", value_name = "REQUESTS", help_heading = LIMITS)]
@@ -103,7 +103,7 @@ pub struct Place {
 
     /// Where the store is, if it is not Amazon's: http://127.0.0.1:9000
     #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", help_heading = S3)]
-    pub s3_endpoint: Option<String>,
+    pub s3_endpoint: Option<Address>,
 
     /// Its region; most stores take any
     #[arg(long, env = "AWS_REGION", default_value = "us-east-1", value_name = "REGION", help_heading = S3)]
@@ -142,14 +142,27 @@ impl Place {
             let opened = Objects::in_folder(std::path::Path::new(&folder), at_once);
             return opened.map_err(|error| bad(&format!("cannot be used: {}", outbox::in_words(&error))));
         }
-        if self.store == "memory:" {
+        if self.is_memory() {
             return Ok(Objects::in_memory());
         }
-        let url = Url::parse(&self.store).ok().filter(|url| url.scheme() == "s3");
+        let url = Url::parse(self.store.reveal()).ok().filter(|url| url.scheme() == "s3");
         let url = url.ok_or_else(|| bad("must begin with file:, s3:// or memory:"))?;
         // It appears in the log.
-        if !url.username().is_empty() || url.password().is_some() {
+        if self.store.has_credentials() {
             return Err(bad("must hold no key: it goes into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+        }
+        // What goes wrong on the way there is told with the whole address.
+        let plain = |endpoint: &Address| {
+            let url = Url::parse(endpoint.reveal()).ok();
+            let plain = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+            plain && !endpoint.has_credentials()
+        };
+        if self.s3_endpoint.as_ref().is_some_and(|endpoint| !plain(endpoint)) {
+            return Err(Unusable(
+                "--s3-endpoint (AWS_ENDPOINT_URL) must be a plain address such as http://127.0.0.1:9000, without a user or a \
+                 password: keys go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    .to_owned(),
+            ));
         }
         let bucket = url.host_str().ok_or_else(|| bad("names no bucket: s3://bucket/prefix"))?;
         let root = Path::from_url_path(url.path()).map_err(|_| bad("has a prefix that no store takes"))?;
@@ -181,7 +194,7 @@ impl Place {
             .with_client_options(client)
             .with_retry(retry);
         if let Some(endpoint) = &self.s3_endpoint {
-            builder = builder.with_endpoint(endpoint);
+            builder = builder.with_endpoint(endpoint.reveal());
         }
         if let (Some(key), Some(secret)) = (&self.s3_access_key, &self.s3_secret_key) {
             builder = builder.with_access_key_id(key.reveal()).with_secret_access_key(secret.reveal());
@@ -194,7 +207,7 @@ impl Place {
 
     /// The same, for verbs whose objects must outlast them.
     pub(crate) fn open_lasting(&self) -> Result<Objects, Unusable> {
-        if self.store == "memory:" {
+        if self.is_memory() {
             return Err(Unusable("--store (HASAD_STORE) memory: is gone with the process that wrote it".to_owned()));
         }
         self.open()
@@ -211,8 +224,12 @@ impl Place {
         }
     }
 
+    fn is_memory(&self) -> bool {
+        self.store.reveal() == "memory:"
+    }
+
     fn folder(&self) -> Result<Option<String>, Unusable> {
-        let Some(folder) = self.store.strip_prefix("file:") else { return Ok(None) };
+        let Some(folder) = self.store.reveal().strip_prefix("file:") else { return Ok(None) };
         let folder = decoded(folder.strip_prefix("//").unwrap_or(folder));
         let folder = folder.ok_or_else(|| Unusable("--store (HASAD_STORE) names no folder in UTF-8".to_owned()))?;
         Ok(Some(folder))

@@ -53,7 +53,7 @@ pub async fn run(config: &Config, archive: Archive, shutdown: impl Future<Output
     tracing::info!(
         stream = config.stream,
         group = config.group,
-        store = config.place.store,
+        store = %config.place.store,
         consumer = consumer.name(),
         "the archive works"
     );

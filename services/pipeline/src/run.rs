@@ -272,7 +272,7 @@ fn write_env(folder: &Folder, settings: &Settings, places: &Places) -> Result<()
     folder.write_env(&[
         ("DATABASE_URL", &places.database_url),
         ("REDIS_URL", &places.redis_url),
-        ("HASAD_STORE", &settings.hasad.place.store),
+        ("HASAD_STORE", settings.hasad.place.store.reveal()),
         ("BISAN_DATABASE", &file),
     ])
 }

@@ -1,6 +1,6 @@
 //! What is said when flags or settings are wrong, or a verb fails: one line, and an exit code.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, Parser};
 
 use crate::secret_file::{self, with_files};
+use crate::setting::credentials;
 
 /// All was done; or the answer is yes.
 pub const EXIT_DONE: u8 = 0;
@@ -32,6 +33,7 @@ pub fn parse<C: Parser>() -> Result<C, ExitCode> {
     let mut wrong = vec![];
     let command = with_files(C::command(), &|variable| std::env::var_os(variable), &mut wrong);
     let command = without_variables(command, &is_empty);
+    let command = without_passwords(command, &|variable| std::env::var_os(variable));
     let matches = command.clone().try_get_matches();
     if let Some(complaint) = matches.as_ref().ok().and_then(|matches| secret_file::complaint(&wrong, matches)) {
         eprintln!("{}: {complaint}", command.get_name());
@@ -66,6 +68,16 @@ fn without_variables(command: Command, empty: &dyn Fn(&OsStr) -> bool) -> Comman
         _ => argument,
     });
     command.mut_subcommands(|verb| without_variables(verb, empty))
+}
+
+/// `--help` shows what a variable is set to; an address with credentials in it is not shown, whatever the variable is for.
+fn without_passwords(command: Command, var: &dyn Fn(&OsStr) -> Option<OsString>) -> Command {
+    let has_credentials = |value: OsString| credentials(&value.to_string_lossy()).is_some();
+    let command = command.mut_args(|argument| match argument.get_env().and_then(var).is_some_and(has_credentials) {
+        true => argument.hide_env_values(true),
+        false => argument,
+    });
+    command.mut_subcommands(|verb| without_passwords(verb, var))
 }
 
 /// Prints what clap has to say. A wrong value is one sentence that names the flag and its variable.
@@ -205,6 +217,16 @@ mod tests {
         let command = without_variables(Line::command(), &|_| false);
         let run = command.find_subcommand("run").expect("a verb");
         assert!(run.get_arguments().any(|argument| argument.get_env().is_some()));
+    }
+
+    #[test]
+    fn an_address_with_a_password_is_not_shown_in_the_help() {
+        let help = |value: &'static str| {
+            let shown = without_passwords(Line::command(), &move |_| Some(value.into()));
+            let run = shown.find_subcommand("run").expect("a verb").clone();
+            run.get_arguments().all(|argument| argument.get_env().is_none() || argument.is_hide_env_values_set())
+        };
+        assert!(help("http://me:hunter2@host") && !help("http://host"));
     }
 
     #[test]

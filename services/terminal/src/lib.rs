@@ -4,7 +4,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `complaint.rs` | what is said when flags are wrong or a verb fails, and the exit code |
-//! | `setting.rs` | values of flags: secrets, durations |
+//! | `setting.rs` | values of flags: secrets, addresses, durations |
 //! | `secret_file.rs` | secrets that stand in files: NAME_FILE instead of NAME |
 //! | `database.rs` | a Postgres to connect to, and what is said if that fails |
 //! | `output.rs` | tables, JSON, text from elsewhere made harmless |
@@ -24,5 +24,5 @@ pub use database::{open, postgres};
 pub use log::{LogFormat, log_filter, trace};
 pub use output::{age, print, print_json, printable, printable_lines, table};
 pub use secret_file::{secret_file, variables};
-pub use setting::{Secret, duration};
+pub use setting::{Address, Secret, duration};
 pub use stop::asked_to_stop;

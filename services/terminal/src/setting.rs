@@ -26,6 +26,49 @@ impl From<&str> for Secret {
     }
 }
 
+/// An address that may be shown: without the credentials that somebody has put into it, although none belong there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address(String);
+
+impl Address {
+    /// The address itself, for the one who connects with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there may be credentials in it. A password may hold any letter, so whatever stands before an `@` counts.
+    pub fn has_credentials(&self) -> bool {
+        credentials(&self.0).is_some()
+    }
+}
+
+/// Where a text may have credentials, if it is an address.
+pub(crate) fn credentials(text: &str) -> Option<std::ops::Range<usize>> {
+    let from = text.find("://")? + "://".len();
+    Some(from..from + text[from..].rfind('@')?)
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match credentials(&self.0) {
+            Some(place) => write!(f, "{}...{}", &self.0[..place.start], &self.0[place.end..]),
+            None => f.write_str(&self.0),
+        }
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl From<&str> for Address {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 /// `300ms`, `2s`, `24h`, `7d`, or `0`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {
@@ -46,6 +89,20 @@ mod tests {
         assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         assert!(duration("5").is_err() && duration("-2s").is_err() && duration("soon").is_err());
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_credentials() {
+        for (address, shown) in [
+            ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+            ("http://me:hunter2@host:9000/x", "http://...@host:9000/x"),
+            ("s3://me:hun/te@r2@bucket", "s3://...@bucket"),
+            ("file:./a@b", "file:./a@b"),
+        ] {
+            let address = Address::from(address);
+            assert_eq!((address.to_string(), format!("{address:?}")), (shown.to_owned(), format!("\"{shown}\"")));
+            assert_eq!(address.has_credentials(), shown.contains("..."));
+        }
     }
 
     #[test]

@@ -46,6 +46,9 @@ struct Wrong {
     seen: Vec<String>,
 }
 
+/// What a double had at some time.
+pub struct Copied(Server);
+
 #[derive(Clone)]
 enum Answer {
     Status(u16, Option<u64>),
@@ -123,6 +126,21 @@ impl Double {
     /// Everything is lost, as with a new disk. Numbers of tasks begin anew.
     pub fn lose_everything(&self) {
         self.state().server = Server::default();
+    }
+
+    /// All that it has, as a copy of its disk would have it.
+    pub fn copy(&self) -> Copied {
+        Copied(self.state().server.clone())
+    }
+
+    /// An older copy of itself takes its place.
+    pub fn put_back(&self, copy: &Copied) {
+        self.state().server = copy.0.clone();
+    }
+
+    /// Some of its oldest tasks are thrown away, as it does by itself when there are too many. Numbers go on.
+    pub fn forget_tasks(&self) {
+        self.state().server.forget_tasks();
     }
 
     /// One document is lost.

@@ -6,12 +6,15 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// Indexes, and every task that there was.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Server {
     pub(super) indexes: BTreeMap<String, Index>,
     pub(super) tasks: Vec<Task>,
+    /// So many of the first tasks are no longer told of.
+    thrown_away: usize,
 }
 
+#[derive(Clone)]
 pub(super) struct Index {
     made_at: String,
     primary_key: Option<String>,
@@ -21,6 +24,7 @@ pub(super) struct Index {
     words: BTreeMap<i64, String>,
 }
 
+#[derive(Clone)]
 pub(super) struct Task {
     index: Option<String>,
     pub(super) kind: Kind,
@@ -29,13 +33,21 @@ pub(super) struct Task {
     enqueued_at: String,
 }
 
+#[derive(Clone)]
 pub(super) enum Kind {
-    Create { primary_key: Option<String> },
+    Create {
+        primary_key: Option<String>,
+    },
     Delete,
     Settings(Value),
-    Put { documents: Vec<Value>, primary_key: Option<String> },
+    Put {
+        documents: Vec<Value>,
+        primary_key: Option<String>,
+    },
     Remove(Vec<i64>),
     Swap(Vec<(String, String)>),
+    /// Old tasks are thrown away.
+    Throw,
 }
 
 impl Kind {
@@ -47,6 +59,7 @@ impl Kind {
             Self::Put { .. } => "documentAdditionOrUpdate",
             Self::Remove(_) => "documentDeletion",
             Self::Swap(_) => "indexSwap",
+            Self::Throw => "taskDeletion",
         }
     }
 
@@ -123,7 +136,7 @@ impl Server {
             }
             ("GET", ["tasks", uid]) => {
                 let uid: usize = uid.parse().expect("a number");
-                match self.tasks.get(uid) {
+                match self.tasks.get(uid).filter(|_| uid >= self.thrown_away) {
                     Some(task) => (200, told(uid, task)),
                     None => (404, fault(&format!("Task `{uid}` not found."), "task_not_found", "invalid_request")),
                 }
@@ -132,7 +145,7 @@ impl Server {
                 let among = |name: &str, value: &str| query.get(name).is_none_or(|all| all.split(',').any(|one| one == value));
                 let limit = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20);
                 let wanted = |task: &Task| among("types", task.kind.name()) && among("statuses", task.status);
-                let all: Vec<_> = self.tasks.iter().enumerate().rev().filter(|(_, task)| wanted(task)).collect();
+                let all: Vec<_> = self.tasks.iter().enumerate().skip(self.thrown_away).rev().filter(|(_, task)| wanted(task)).collect();
                 let results: Vec<_> = all.iter().take(limit).map(|(uid, task)| told(*uid, task)).collect();
                 (200, json!({"results": results, "total": all.len(), "limit": limit, "from": null, "next": null}))
             }
@@ -188,6 +201,18 @@ impl Server {
         self.tasks[uid as usize] = task;
     }
 
+    /// What has ended is no longer told of; the task of the throwing away itself is.
+    pub(super) fn forget_tasks(&mut self) {
+        self.thrown_away = self.tasks.len();
+        self.tasks.push(Task {
+            index: None,
+            kind: Kind::Throw,
+            status: "succeeded",
+            error: Value::Null,
+            enqueued_at: Timestamp::now().to_string(),
+        });
+    }
+
     pub(super) fn cancel(&mut self) {
         for task in self.tasks.iter_mut().filter(|task| matches!(task.status, "enqueued" | "processing")) {
             task.status = "canceled";
@@ -197,6 +222,7 @@ impl Server {
     fn apply(&mut self, name: Option<&str>, kind: &Kind) -> Result<(), Value> {
         let name = name.unwrap_or_default();
         match kind {
+            Kind::Throw => {}
             Kind::Create { primary_key } => {
                 if self.indexes.contains_key(name) {
                     let what = format!("Index `{name}` already exists.");

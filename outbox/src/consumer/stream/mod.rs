@@ -16,7 +16,7 @@ use redis::{Cmd, Value, cmd};
 
 pub(crate) use self::connect::{Client, client};
 pub(crate) use self::replies::{Begun, Delivered, Found, Kept};
-use self::replies::{read_envelope, read_found, read_streams};
+use self::replies::{read_delivered, read_envelope, read_found, read_streams};
 use crate::{EntryId, keys};
 
 /// How long a read waits for something new.
@@ -112,6 +112,17 @@ impl Door {
             Ok(()) => Ok(true),
             Err(error) if error.code() == Some("NOGROUP") => Ok(false),
             Err(error) if error.code() == Some("WRONGTYPE") => Err(Trouble::Unusable(format!("{lane} is no stream"))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last entry that a group was given; none: nothing yet, or there is no such group.
+    pub(crate) async fn delivered(&mut self, lane: &str, group: &str) -> Result<Option<EntryId>, Trouble> {
+        match cmd("XINFO").arg("GROUPS").arg(lane).query_async::<Value>(&mut self.hand).await {
+            Ok(reply) => read_delivered(&reply, group).ok_or_else(|| strange("XINFO GROUPS", &reply)),
+            Err(error) if error.code() == Some("WRONGTYPE") => Err(Trouble::Unusable(format!("{lane} is no stream"))),
+            // It says so of a stream that is not there, in words alone.
+            Err(error) if error.code() == Some("ERR") && error.to_string().contains("no such key") => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -1,5 +1,7 @@
 //! Reading what Redis answers. Bytes that are no text are their entry's failure, and no one else's.
 
+use std::collections::HashMap;
+
 use redis::Value;
 
 use crate::{EntryId, Envelope, Malformed};
@@ -44,6 +46,19 @@ pub(crate) struct Kept {
     pub(crate) lost: Vec<EntryId>,
     /// Somebody deleted them from the stream.
     pub(crate) deleted: Vec<EntryId>,
+}
+
+/// The last entry that one of these groups was given; none: nothing, or there is no such group.
+pub(super) fn read_delivered(reply: &Value, group: &str) -> Option<Option<EntryId>> {
+    let groups: Vec<HashMap<String, Value>> = redis::from_redis_value(reply.clone()).ok()?;
+    let text = |fields: &HashMap<String, Value>, name: &str| -> Option<String> {
+        redis::from_redis_value(fields.get(name)?.clone()).ok()
+    };
+    let Some(ours) = groups.iter().find(|fields| text(fields, "name").as_deref() == Some(group)) else {
+        return Some(None);
+    };
+    let upto = text(ours, "last-delivered-id")?;
+    if upto == "0-0" { Some(None) } else { upto.parse().ok().map(Some) }
 }
 
 /// Streams, each with its entries; nil when nothing came.

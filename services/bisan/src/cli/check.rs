@@ -8,6 +8,7 @@ use serde_json::json;
 use terminal::{print, print_json, printable, table};
 
 use super::opened;
+use super::status::refusals;
 use crate::config::Database;
 use crate::store::{self, Health};
 
@@ -74,8 +75,10 @@ fn report(health: &Health) -> String {
         ("compared word for word", health.compared.to_string()),
         ("authors", health.authors.to_string()),
         ("to be brought to the index", health.dirty.to_string()),
+        ("not taken by the index", health.refused.to_string()),
     ];
     let mut text = table(&counts.map(|(what, count)| [what.to_owned(), count]));
+    text += &refusals(&health.refused_articles);
     for (kind, finding) in &health.findings {
         text += &format!("{kind}: {}\n", finding.count);
         for example in &finding.examples {

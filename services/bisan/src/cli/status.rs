@@ -80,10 +80,11 @@ fn words(standing: &Standing, refused: &[Refused]) -> String {
         ["not taken by the index".to_owned(), standing.refused.to_string()],
         ["spare index".to_owned(), spare],
     ];
-    let mut text = table(&rows);
-    for one in refused {
-        let line = format!("    article {} ({}): {}", one.article_id, one.source_url, one.reason);
-        text += &format!("{}\n", printable(&line));
-    }
-    text
+    table(&rows) + &refusals(refused)
+}
+
+/// Articles that the index does not take, a line each.
+pub(super) fn refusals(refused: &[Refused]) -> String {
+    let line = |one: &Refused| format!("    article {} ({}): {}", one.article_id, one.source_url, one.reason);
+    refused.iter().map(|one| format!("{}\n", printable(&line(one)))).collect()
 }

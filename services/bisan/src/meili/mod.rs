@@ -24,7 +24,7 @@ pub use config::{SearchServer, SearchWrite};
 pub(crate) use document::Document;
 pub use search::Searcher;
 pub(crate) use search::typed;
-pub(crate) use server::{Ended, Identity, Meili};
+pub(crate) use server::{Ended, Identity, Meili, TaskId};
 pub(crate) use settings::{Drift, drift, settings};
 pub(crate) use trouble::{Blame, Fault, Trouble};
 pub use verb::SettingsArgs;

@@ -1,5 +1,7 @@
 //! What we ask of a Meilisearch, one request to a function.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use meilisearch_sdk::client::{Client, SwapIndexes};
@@ -48,6 +50,28 @@ pub(crate) struct TaskId {
     enqueued_at: i128,
 }
 
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.uid, self.enqueued_at)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (uid, enqueued_at) = text.split_once(' ').ok_or(())?;
+        Ok(Self { uid: uid.parse().map_err(drop)?, enqueued_at: enqueued_at.parse().map_err(drop)? })
+    }
+}
+
+impl TaskId {
+    /// Whether a server takes this one after the other.
+    pub(crate) fn is_after(self, other: Self) -> bool {
+        self.uid > other.uid
+    }
+}
+
 impl From<TaskInfo> for TaskId {
     fn from(info: TaskInfo) -> Self {
         Self { uid: info.task_uid, enqueued_at: info.enqueued_at.unix_timestamp_nanos() }
@@ -69,6 +93,11 @@ struct Task {
     enqueued_at: jiff::Timestamp,
     error: Option<Fault>,
     details: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tasks {
+    results: Vec<Task>,
 }
 
 impl Meili {
@@ -142,12 +171,21 @@ impl Meili {
         Ok(self.client.swap_indexes([&swap]).await?.into())
     }
 
+    /// Whether it is still the server that has done this task, and no older copy of it. Tasks that it has done it may
+    /// have thrown away since; but then it has newer ones.
+    pub(crate) async fn has_done(&self, id: TaskId) -> Result<bool, Trouble> {
+        match self.get::<Task>(&format!("tasks/{}", id.uid)).await {
+            Ok(task) => Ok(task.id() == id),
+            Err(Trouble::NoTask) => {
+                let newest: Tasks = self.get("tasks?limit=1").await?;
+                Ok(newest.results.first().is_some_and(|task| task.uid > id.uid))
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
     /// Swaps of these two that are still to come.
     pub(crate) async fn swaps_to_come(&self, one: &str, other: &str) -> Result<Vec<TaskId>, Trouble> {
-        #[derive(Deserialize)]
-        struct Tasks {
-            results: Vec<Task>,
-        }
         let path = format!("tasks?types=indexSwap&statuses=enqueued,processing&limit={SWAPS_MAX}");
         let tasks: Tasks = self.get(&path).await?;
         let is_ours = |task: &Task| {

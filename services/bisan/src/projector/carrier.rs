@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::meili::{Blame, Ended, Fault, Meili, Trouble};
+use crate::meili::{Blame, Ended, Fault, Meili, TaskId, Trouble};
 use crate::store::Item;
 
 /// After so many failures in a row for which the server is to blame, some documents are tried alone.
@@ -37,6 +37,8 @@ pub(crate) struct Settled {
     pub(crate) brought: Vec<Item>,
     /// The index does not take them.
     pub(crate) refused: Vec<(Item, Fault)>,
+    /// The task that the server has done.
+    pub(crate) task: Option<TaskId>,
 }
 
 impl Load {
@@ -108,7 +110,7 @@ impl Carrier {
                 let task = self.meili.remove(&self.index, &ids).await?;
                 self.meili.done(task).await?;
                 load.taken = true;
-                Ok(Some(Settled { brought: items, refused: vec![] }))
+                Ok(Some(Settled { brought: items, refused: vec![], task: Some(task) }))
             }
             Part::Put(items) => self.put(load, items).await.map(Some),
         }
@@ -116,9 +118,9 @@ impl Carrier {
 
     async fn put(&mut self, load: &mut Load, items: Vec<Item>) -> Result<Settled, Trouble> {
         let lines: Vec<u8> = items.iter().filter_map(|item| item.line.as_deref()).flatten().copied().collect();
-        let ended = match self.meili.put(&self.index, lines).await {
-            Ok(task) => self.meili.follow(task).await,
-            Err(trouble) => Err(trouble),
+        let (task, ended) = match self.meili.put(&self.index, lines).await {
+            Ok(task) => (Some(task), self.meili.follow(task).await),
+            Err(trouble) => (None, Err(trouble)),
         };
         let fault = match ended {
             Ok(Ended::Succeeded) => {
@@ -126,7 +128,7 @@ impl Carrier {
                 if load.failures == 0 {
                     self.server_failures = 0;
                 }
-                return Ok(Settled { brought: items, refused: vec![] });
+                return Ok(Settled { brought: items, refused: vec![], task });
             }
             Ok(Ended::Failed(fault)) | Err(Trouble::Refused(fault)) => fault,
             Err(Trouble::TooLarge { bytes }) => return Ok(self.smaller(load, items, bytes)),
@@ -146,7 +148,7 @@ impl Carrier {
             }
             Blame::Document | Blame::Server if items.len() == 1 => {
                 let refused = items.into_iter().map(|item| (item, fault.clone())).collect();
-                return Ok(Settled { brought: vec![], refused });
+                return Ok(Settled { brought: vec![], refused, task });
             }
             _ => load.halve(items),
         }
@@ -170,7 +172,8 @@ impl Carrier {
             kind: "invalid_request".into(),
             message: format!("Meilisearch takes no request of {bytes} bytes, and this article alone is as large"),
         };
-        Settled { brought: vec![], refused: items.into_iter().map(|item| (item, fault.clone())).collect() }
+        let refused = items.into_iter().map(|item| (item, fault.clone())).collect();
+        Settled { brought: vec![], refused, task: None }
     }
 
     /// At the end of a load: those that failed alone while others were taken are tried once more. The server may only just

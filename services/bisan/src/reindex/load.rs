@@ -29,14 +29,14 @@ impl Reindex {
                 sent.push_back((items, task));
             }
             let Some((items, task)) = sent.pop_front() else { break };
-            let ended = match task {
-                Ok(task) => self.meili.follow(task).await,
-                Err(trouble) => Err(trouble),
+            let (task, ended) = match task {
+                Ok(task) => (Some(task), self.meili.follow(task).await),
+                Err(trouble) => (None, Err(trouble)),
             };
             let (count, upto) = (items.len() as u64, items.last().map_or(from, |item| item.id));
             match ended {
                 Ok(Ended::Succeeded) => {
-                    let settled = Settled { brought: items, refused: vec![] };
+                    let settled = Settled { brought: items, refused: vec![], task };
                     self.store.write(move |tx| note(tx, Queue::Spare, &settled, swaps)).await?;
                 }
                 // One of them is at fault, or they are too many at once.

@@ -7,7 +7,7 @@ use axum::http::Uri;
 
 use super::answer::Problem;
 use crate::search::{PAGE_MAX, QUERY_BYTES_MAX, Query, Request};
-use crate::store::{Cursor, Filter, seconds};
+use crate::store::{Cursor, Filter, Order, seconds};
 
 /// Articles on a page, if nothing is said.
 pub const PAGE_SIZE_DEFAULT: u32 = 20;
@@ -52,6 +52,14 @@ impl Asked {
 
     pub(super) fn size(&self) -> Result<u32, Problem> {
         Ok(self.number("size", 1, PAGE_SIZE_MAX)?.unwrap_or(PAGE_SIZE_DEFAULT))
+    }
+
+    pub(super) fn order(&self) -> Result<Order, Problem> {
+        match self.get("order") {
+            None | Some("newest") => Ok(Order::Newest),
+            Some("first_seen") => Ok(Order::FirstSeen),
+            Some(_) => Err(Problem::bad("order is newest, or first_seen")),
+        }
     }
 
     /// Where a list goes on.

@@ -15,7 +15,7 @@ use super::answer::{self, Problem, Wanted};
 use super::asked::Asked;
 use super::{guard, metrics, page};
 use crate::search::{self, PAGE_MAX};
-use crate::store::{self, Cursor, Filter, Summary};
+use crate::store::{self, Cursor, Filter, Order, Summary};
 use crate::{Error, Searcher, Store};
 
 /// Where earlier versions of an article are shown, if anywhere.
@@ -48,11 +48,11 @@ async fn articles(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> R
     let wanted = Wanted::by(&headers);
     let answer = async {
         let asked = Asked::of(&uri)?;
-        let (filter, after, size) = (asked.filter()?, asked.after()?, asked.size()?);
+        let (filter, order, after, size) = (asked.filter()?, asked.order()?, asked.after()?, asked.size()?);
         let (these, choices) = store
             .read(move |db| {
                 let choices = if wanted == Wanted::Page { store::choices(db)? } else { store::Choices::default() };
-                Ok((listed(db, &filter, after, size)?, choices))
+                Ok((listed(db, &filter, order, after, size)?, choices))
             })
             .await?;
         let next = these.next.map(|next| asked.link("/articles", "after", &next.text()));
@@ -73,8 +73,14 @@ struct Listed {
 }
 
 /// A page, and where the next one begins if there is one.
-fn listed(db: &rusqlite::Connection, filter: &Filter, after: Option<Cursor>, size: u32) -> Result<Listed, Error> {
-    let mut articles = store::list(db, filter, after, size + 1)?;
+fn listed(
+    db: &rusqlite::Connection,
+    filter: &Filter,
+    order: Order,
+    after: Option<Cursor>,
+    size: u32,
+) -> Result<Listed, Error> {
+    let mut articles = store::list(db, filter, order, after, size + 1)?;
     let more = articles.len() > size as usize;
     articles.truncate(size as usize);
     let next = articles.last().filter(|_| more).map(|last| Cursor { dated_at: last.dated_at, id: last.id });
@@ -153,11 +159,11 @@ async fn author(State(store): State<Store>, Path(id): Path<String>, uri: Uri, he
         let missing = || Problem::missing(format!("there is no author {id}"));
         let id = number(&id).ok_or_else(missing)?;
         let asked = Asked::of(&uri)?;
-        let (after, size) = (asked.after()?, asked.size()?);
+        let (order, after, size) = (asked.order()?, asked.after()?, asked.size()?);
         let found = store.read(move |db| {
             let Some(person) = store::person(db, id)? else { return Ok(None) };
             let filter = Filter { author: Some(person.id), ..Filter::default() };
-            Ok(Some((person, listed(db, &filter, after, size)?)))
+            Ok(Some((person, listed(db, &filter, order, after, size)?)))
         });
         let (person, these) = found.await?.ok_or_else(missing)?;
         let next = these.next.map(|next| asked.link(&format!("/authors/{id}"), "after", &next.text()));

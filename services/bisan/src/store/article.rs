@@ -47,12 +47,11 @@ pub(crate) fn apply(tx: &Transaction<'_>, event: &Export) -> Result<Applied, Err
 fn upsert(tx: &Transaction<'_>, event: &ArticleUpserted) -> Result<Applied, Error> {
     let (origin, article) = (&event.origin, &event.article);
     let known = known(tx, &origin.source_url)?;
-    let newer = is_newer(origin, known.as_ref(), true)?;
-    // Also of a version that came too late: who has written something is known, in whatever order it is told.
-    let authors = bylines(tx, event)?;
-    if !newer {
+    if !is_newer(origin, known.as_ref(), true)? {
         return Ok(Applied::Older);
     }
+    let rank = Rank::of(0, &origin.fetched_at);
+    let authors = author::bylines(tx, &origin.source_name, &article.authors, &rank)?;
     let change = next_change(tx)?;
     let id: i64 = tx
         .prepare_cached(
@@ -100,11 +99,12 @@ fn upsert(tx: &Transaction<'_>, event: &ArticleUpserted) -> Result<Applied, Erro
     if known.as_ref().is_some_and(|known| known.live) {
         text::remove(tx, id)?;
     }
-    author::sign(tx, id, &authors)?;
-    let names: Vec<_> = authors.iter().map(|(_, name)| *name).collect();
+    let unsaid = author::sign(tx, id, &authors)?;
+    let names: Vec<_> = authors.iter().map(|author| author.name).collect();
     let lead = event.lead.as_deref().unwrap_or_default();
     text::put(tx, id, &Text { title: &article.title, lead, authors: &names.join(" "), body: &article.body })?;
     mark(tx, id, change)?;
+    author::unsay(tx, &unsaid)?;
     Ok(if known.is_some() { Applied::Changed } else { Applied::New })
 }
 
@@ -149,8 +149,9 @@ fn delete(tx: &Transaction<'_>, event: &ArticleDeleted) -> Result<Applied, Error
     if known.is_some_and(|known| known.live) {
         text::remove(tx, id)?;
     }
-    author::sign(tx, id, &[])?;
+    let unsaid = author::sign(tx, id, &[])?;
     mark(tx, id, change)?;
+    author::unsay(tx, &unsaid)?;
     Ok(Applied::Deleted)
 }
 
@@ -175,22 +176,6 @@ fn is_newer(origin: &Origin, known: Option<&Known>, live: bool) -> Result<bool, 
         )));
     }
     Ok(origin.version > known.version)
-}
-
-/// Who stands under the headline, each person once, with the name as it is written there.
-fn bylines<'a>(tx: &Transaction<'_>, event: &'a ArticleUpserted) -> Result<Vec<(i64, &'a str)>, Error> {
-    let mut authors: Vec<(i64, &str)> = vec![];
-    let rank = Rank::of(0, &event.origin.fetched_at);
-    for byline in &event.article.authors {
-        if crate::fold::name(&byline.name).is_empty() {
-            continue;
-        }
-        let said = author::say(tx, &event.origin.source_name, &byline.name, byline.url.as_deref(), &rank)?;
-        if !authors.iter().any(|(known, _)| *known == said.id) {
-            authors.push((said.id, &byline.name));
-        }
-    }
-    Ok(authors)
 }
 
 /// Seconds of Unix: its own date, if that is one and it is not in the future; else when it was found.

@@ -2,6 +2,9 @@
 //!
 //! A source is believed about its own people: equal names are one person there, and so are names that share one author's
 //! page. Between sources nothing is believed; an operator may merge, and take it back.
+//!
+//! What is known of somebody is what the articles that are there say, and what their source says of them. A name is personal
+//! data: it goes with the last article that bears it.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -29,11 +32,34 @@ impl Rank {
     }
 }
 
+/// The letters of a rank before the value that it ranks.
+const RANK_LETTERS: i64 = 34;
+
+/// A name under a headline, and what it says of its author.
+#[derive(Debug)]
+pub(super) struct Signature<'a> {
+    author: i64,
+    /// As it is written there.
+    pub(super) name: &'a str,
+    name_rank: String,
+    url_rank: String,
+}
+
+/// What an article no longer says of somebody.
+#[derive(Debug)]
+pub(super) struct Unsaid {
+    author: i64,
+    name_rank: String,
+    url_rank: String,
+}
+
 /// An author that something was said of.
 #[derive(Debug)]
 pub(super) struct Said {
     pub(super) id: i64,
     pub(super) applied: Applied,
+    name_rank: String,
+    url_rank: String,
 }
 
 /// Notes what is said of somebody: the latest spelling, the latest address.
@@ -70,7 +96,7 @@ pub(super) fn say(
         if let Some(url) = url {
             join(tx, source, url)?;
         }
-        return Ok(Said { id, applied: Applied::New });
+        return Ok(Said { id, applied: Applied::New, name_rank, url_rank });
     };
     let mut applied = Applied::Older;
     if name_rank > known_name_rank {
@@ -82,26 +108,140 @@ pub(super) fn say(
         tx.prepare_cached("update author set url = ?2, url_rank = ?3 where id = ?1")?
             .execute(params![id, url, url_rank])?;
         applied = Applied::Changed;
-        if known_url.as_deref() != url {
-            for url in [known_url.as_deref(), url].into_iter().flatten() {
-                join(tx, source, url)?;
-            }
-            leave(tx, id)?;
-        }
+        moved(tx, id, source, known_url.as_deref(), url)?;
     }
-    Ok(Said { id, applied })
+    Ok(Said { id, applied, name_rank, url_rank })
 }
 
-/// Who signs an article, in their order.
-pub(super) fn sign(tx: &Transaction<'_>, article: i64, authors: &[(i64, &str)]) -> Result<(), Error> {
-    tx.prepare_cached("delete from article_author where article_id = ?1")?.execute([article])?;
+/// Somebody's page is another one than was known.
+fn moved(tx: &Transaction<'_>, id: i64, source: &str, from: Option<&str>, to: Option<&str>) -> Result<(), Error> {
+    if from == to {
+        return Ok(());
+    }
+    for url in [from, to].into_iter().flatten() {
+        join(tx, source, url)?;
+    }
+    leave(tx, id)
+}
+
+/// Who stands under a headline, each person once, with the name as it is first written there.
+pub(super) fn bylines<'a>(
+    tx: &Transaction<'_>,
+    source: &str,
+    bylines: &'a [contract::Byline],
+    rank: &Rank,
+) -> Result<Vec<Signature<'a>>, Error> {
+    let mut signatures: Vec<Signature<'a>> = vec![];
+    for byline in bylines.iter().filter(|byline| !fold::name(&byline.name).is_empty()) {
+        let Said { id, name_rank, url_rank, .. } = say(tx, source, &byline.name, byline.url.as_deref(), rank)?;
+        match signatures.iter_mut().find(|known| known.author == id) {
+            Some(known) => {
+                known.name_rank = name_rank.max(std::mem::take(&mut known.name_rank));
+                known.url_rank = url_rank.max(std::mem::take(&mut known.url_rank));
+            }
+            None => signatures.push(Signature { author: id, name: &byline.name, name_rank, url_rank }),
+        }
+    }
+    Ok(signatures)
+}
+
+/// Who signs an article, in their order. What it said before is returned: it is to be taken back when all else is done.
+pub(super) fn sign(tx: &Transaction<'_>, article: i64, signatures: &[Signature<'_>]) -> Result<Vec<Unsaid>, Error> {
+    let unsaid = tx
+        .prepare_cached("delete from article_author where article_id = ?1 returning author_id, name_rank, url_rank")?
+        .query_map([article], |row| {
+            Ok(Unsaid { author: row.get(0)?, name_rank: row.get(1)?, url_rank: row.get(2)? })
+        })?
+        .collect::<Result<_, _>>()?;
     let mut insert = tx.prepare_cached(
-        "insert into article_author (article_id, position, author_id, name) values (?1, ?2, ?3, ?4)",
+        "insert into article_author (article_id, position, author_id, name, name_rank, url_rank)
+         values (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    for (position, (author, name)) in (1_i64..).zip(authors) {
-        insert.execute(params![article, position, author, name])?;
+    for (position, one) in (1_i64..).zip(signatures) {
+        insert.execute(params![article, position, one.author, one.name, one.name_rank, one.url_rank])?;
+    }
+    Ok(unsaid)
+}
+
+/// Takes back what an article said: whoever signs nothing any more is forgotten, and what is known of the others is what
+/// their other articles say. So the order in which things were said and taken back means nothing.
+pub(super) fn unsay(tx: &Transaction<'_>, unsaid: &[Unsaid]) -> Result<(), Error> {
+    for one in unsaid {
+        if !signs(tx, one.author)? {
+            forget(tx, one.author)?;
+            continue;
+        }
+        let mut author =
+            tx.prepare_cached("select source_name, name_rank, url_rank, url from author where id = ?1")?;
+        let (source, name_rank, url_rank, url) = author.query_row([one.author], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, String>(2)?,
+                row.get::<_, Option<String>>(3)?,
+            ))
+        })?;
+        if name_rank == one.name_rank {
+            tx.prepare_cached(
+                "update author set (name_rank, name) =
+                        (select max(name_rank), substr(max(name_rank), ?2 + 1) from article_author where author_id = ?1)
+                  where id = ?1",
+            )?
+            .execute([one.author, RANK_LETTERS])?;
+        }
+        if url_rank == one.url_rank && !url_rank.is_empty() {
+            let mut update = tx.prepare_cached(
+                "update author set (url_rank, url) =
+                        (select max(url_rank), nullif(substr(max(url_rank), ?2 + 1), '')
+                           from article_author where author_id = ?1)
+                  where id = ?1
+                 returning url",
+            )?;
+            let now: Option<String> = update.query_row([one.author, RANK_LETTERS], |row| row.get(0))?;
+            moved(tx, one.author, &source, url.as_deref(), now.as_deref())?;
+        }
     }
     Ok(())
+}
+
+fn signs(tx: &Transaction<'_>, author: i64) -> Result<bool, Error> {
+    Ok(tx.prepare_cached("select 1 from article_author where author_id = ?1")?.exists([author])?)
+}
+
+/// Forgets somebody who signs nothing. Who was merged by hand stays as long as the person they are signs anything, under
+/// whatever name, and goes with the last of it.
+fn forget(tx: &Transaction<'_>, author: i64) -> Result<(), Error> {
+    // Gone with somebody else.
+    let Some(root) = root(tx, author)? else { return Ok(()) };
+    let by_hand = |id: i64| -> Result<bool, Error> {
+        let mut select =
+            tx.prepare_cached("select 1 from author where merged_by = 'operator' and (id = ?1 or merged_into = ?1)")?;
+        Ok(select.exists([id])?)
+    };
+    let mut gone = vec![author];
+    if by_hand(author)? {
+        for id in all_of(tx, root)? {
+            if signs(tx, id)? {
+                return Ok(());
+            }
+            if id != author && by_hand(id)? {
+                gone.push(id);
+            }
+        }
+    }
+    let mut pages = vec![];
+    for id in &gone {
+        let mut followers = tx.prepare_cached("select id from author where merged_into = ?1")?;
+        let followers: Vec<i64> = followers.query_map([id], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        followers.into_iter().try_for_each(|follower| link(tx, follower, None, "url"))?;
+    }
+    for id in &gone {
+        let mut delete = tx.prepare_cached("delete from author where id = ?1 returning source_name, url")?;
+        let (source, url): (String, Option<String>) = delete.query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        pages.extend(url.map(|url| (source, url)));
+    }
+    // Whoever shares a page with them may be one person now, or another one's.
+    pages.iter().try_for_each(|(source, url)| join(tx, source, url))
 }
 
 /// Makes somebody the same person as somebody else, because a person says so. Whoever has been merged into them before

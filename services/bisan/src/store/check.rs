@@ -6,11 +6,14 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
 use serde::Serialize;
 
 use super::dirty::touch;
+use super::projecting::{Refused, refusals, standing};
 use super::text::{self, ORIGINALS};
 use crate::Error;
 
 /// Of one kind of finding so many are named; all are counted.
 const EXAMPLES_MAX: usize = 20;
+/// So many articles are named that the search index does not take.
+const REFUSED_MAX: usize = 100;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -25,6 +28,10 @@ pub struct Health {
     pub searchable: i64,
     /// Articles that are to be brought to the search index.
     pub dirty: i64,
+    /// Articles that the search index does not take. The file is sound with them.
+    pub refused: u32,
+    /// The newest of them, each with the reason.
+    pub refused_articles: Vec<Refused>,
     /// Articles whose text was compared with the index, word for word.
     pub compared: u64,
     /// What is wrong, by kind.
@@ -64,6 +71,8 @@ pub fn verify(tx: &Transaction<'_>, one_in: u32) -> Result<Health, Error> {
         authors: count("select count(*) from author")?,
         searchable: text::count(tx)?,
         dirty: count("select count(*) from search_dirty")?,
+        refused: standing(tx)?.refused,
+        refused_articles: refusals(tx, REFUSED_MAX)?,
         ..Health::default()
     };
     for sentence in texts(tx, "pragma integrity_check")? {

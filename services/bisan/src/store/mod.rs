@@ -5,6 +5,7 @@
 
 mod article;
 mod author;
+mod begun;
 mod check;
 mod dirty;
 mod figures;
@@ -24,17 +25,19 @@ pub use open::Store;
 pub use people::{Alias, Person, people, person};
 pub use projecting::{Refused, Standing, refusals, standing};
 pub use read::{
-    Choices, Cursor, Filter, Full, Signature, Summary, article, choices, count, id_of, list, newest_change,
+    Choices, Cursor, Filter, Full, Order, Signature, Summary, article, choices, count, id_of, list, newest_change,
 };
 pub use schema::{SCHEMA_VERSION, migrate};
 
 pub use search::RANKED_MAX;
 
 pub(crate) use article::{apply, seconds};
+pub(crate) use begun::{begin_reading, has_begun};
 pub(crate) use figures::{Figures, figures};
 pub(crate) use projecting::{
-    Item, Queue, accepted, bring_again, brought, changes, documents, expected, fill, is_filling, known_index,
-    live_after, refused, same_person, sample, waiting, waiting_bytes, waiting_count, waits,
+    Item, Queue, accepted, all_behind, bring_again, brought, changes, documents, expected, fill, is_filling,
+    known_index, live_after, refused, same_person, sample, saw_task, seen_task, waiting, waiting_bytes,
+    waiting_count, waits,
 };
 pub(crate) use read::hit;
 pub(crate) use rebuilding::{

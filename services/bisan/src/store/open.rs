@@ -138,6 +138,8 @@ impl Store {
 
     /// Work is done: the log goes back into the file. That it cannot just now is no failure.
     pub fn rest(&self) {
+        // Who only reads could not remove the log if it were the last to close.
+        self.0.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let rested = self.with_writer(|db| {
             db.execute_batch("pragma optimize")?;
             db.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;

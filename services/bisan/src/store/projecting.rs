@@ -3,7 +3,10 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Result, Row, Transaction, params};
 
-use crate::meili::Document;
+use crate::meili::{Document, TaskId};
+
+/// The fact under which the last task is kept.
+const SEEN_TASK: &str = "search_task";
 
 /// Which of the two indexes something is to be brought to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,8 +246,10 @@ pub fn standing(db: &Connection) -> Result<Standing> {
 
 /// An index is ours from now on, and nobody can tell what is in it: everything is to be brought to it, and what is deleted
 /// removed from it. Until that is done it answers no search.
-pub(crate) fn fill(tx: &Transaction<'_>, made_at: &str) -> Result<usize> {
+/// The task is the last one that its server is known to have done.
+pub(crate) fn fill(tx: &Transaction<'_>, made_at: &str, task: TaskId) -> Result<usize> {
     set(tx, "search_index", made_at)?;
+    set(tx, SEEN_TASK, &task.to_string())?;
     let last: i64 = tx.query_row("select coalesce(max(change), 0) from article", [], |row| row.get(0))?;
     set(tx, "search_filling", &last.to_string())?;
     refused_nothing(tx, Queue::Live)?;
@@ -357,6 +362,34 @@ pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
 pub(crate) fn same_person(db: &Connection, author: i64) -> Result<Vec<i64>> {
     let Some(root) = super::people::root(db, author)? else { return Ok(vec![]) };
     super::people::all_of(db, root)
+}
+
+/// The last task that the server is known to have done.
+pub(crate) fn seen_task(db: &Connection) -> Result<Option<TaskId>> {
+    let text = db
+        .prepare_cached("select value from fact where name = ?1")?
+        .query_row([SEEN_TASK], |row| row.get::<_, String>(0))
+        .optional()?;
+    Ok(text.and_then(|text| text.parse().ok()))
+}
+
+/// The server has done a task. Should it not know of it one day, it is an older copy of itself.
+pub(crate) fn saw_task(tx: &Transaction<'_>, task: TaskId) -> Result<()> {
+    match seen_task(tx)? {
+        Some(last) if !task.is_after(last) => Ok(()),
+        _ => set(tx, SEEN_TASK, &task.to_string()),
+    }
+}
+
+/// Nobody can tell what is in the spare index, if there is one.
+pub(crate) fn all_behind(tx: &Transaction<'_>) -> Result<()> {
+    tx.execute(
+        "insert into search_behind (article_id, change)
+         select id, change from article where exists (select 1 from search_spare)
+         on conflict (article_id) do nothing",
+        [],
+    )?;
+    Ok(())
 }
 
 fn set(tx: &Transaction<'_>, name: &str, value: &str) -> Result<()> {

@@ -178,14 +178,39 @@ pub struct Cursor {
     pub id: i64,
 }
 
-/// Live articles, newest first.
-pub fn list(db: &Connection, filter: &Filter, after: Option<Cursor>, size: u32) -> Result<Vec<Summary>, Error> {
-    let after = after.unwrap_or(Cursor { dated_at: i64::MAX, id: i64::MAX });
+/// In which order articles are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// The newest first. An article whose date changes moves, past whoever pages through them.
+    #[default]
+    Newest,
+    /// As they were first seen. Nothing ever moves.
+    FirstSeen,
+}
+
+/// Live articles.
+pub fn list(
+    db: &Connection,
+    filter: &Filter,
+    order: Order,
+    after: Option<Cursor>,
+    size: u32,
+) -> Result<Vec<Summary>, Error> {
+    let first = match order {
+        Order::Newest => Cursor { dated_at: i64::MAX, id: i64::MAX },
+        Order::FirstSeen => Cursor { dated_at: 0, id: 0 },
+    };
+    let after = after.unwrap_or(first);
+    let (behind, order) = match order {
+        Order::Newest => ("(a.dated_at, a.id) < (?1, ?2)", "a.dated_at desc, a.id desc"),
+        // Numbers are given once, and rows are never removed. The date is bound, and says nothing.
+        Order::FirstSeen => ("?1 is not null and a.id > ?2", "a.id"),
+    };
     let (conditions, more) = filter.conditions(db, 4)?;
     let mut query = db.prepare_cached(&format!(
         "select {SUMMARY} from article a
-          where a.deleted_at is null and (a.dated_at, a.id) < (?1, ?2){conditions}
-          order by a.dated_at desc, a.id desc
+          where a.deleted_at is null and {behind}{conditions}
+          order by {order}
           limit ?3"
     ))?;
     let mut values: Vec<Value> = vec![after.dated_at.into(), after.id.into(), i64::from(size).into()];

@@ -6,13 +6,14 @@ use super::text;
 use crate::{Error, fold};
 
 /// The version of the tables that this program knows, kept in the file's `user_version`.
-pub const SCHEMA_VERSION: i64 = 4;
+pub const SCHEMA_VERSION: i64 = 5;
 
 const MIGRATIONS: [&str; SCHEMA_VERSION as usize] = [
     include_str!("../../../../migrations/bisan/0001_bisan.sql"),
     include_str!("../../../../migrations/bisan/0002_search.sql"),
     include_str!("../../../../migrations/bisan/0003_two_indexes.sql"),
     include_str!("../../../../migrations/bisan/0004_words_go.sql"),
+    include_str!("../../../../migrations/bisan/0005_names_go.sql"),
 ];
 
 /// Makes the tables, the inbox's too, or brings them to this version. Many may try at once.

@@ -87,16 +87,25 @@ pub(crate) async fn gaps(db: &PgPool, count_max: i64) -> sqlx::Result<Vec<Gap>> 
 }
 
 /// Pages of which not exactly the newest version is current: how many are.
-pub(crate) async fn broken_currents(db: &PgPool, count_max: i64) -> sqlx::Result<Vec<(String, i64)>> {
+/// `many`, `one_or_none`: which of them are asked for.
+pub(crate) async fn broken_currents(
+    db: &PgPool,
+    many: bool,
+    one_or_none: bool,
+    count_max: i64,
+) -> sqlx::Result<Vec<(String, i64)>> {
     sqlx::query_as(
         "select v.source_url, count(*) filter (where v.status <> 'superseded')
            from hasad.version v join hasad.page p using (source_url)
           group by v.source_url, p.newest
-         having count(*) filter (where v.status <> 'superseded') <> 1
-             or max(v.version) filter (where v.status <> 'superseded') <> max(v.version)
-             or p.newest < max(v.version)
-          order by v.source_url limit $1",
+         having (count(*) filter (where v.status <> 'superseded') <> 1
+                 or max(v.version) filter (where v.status <> 'superseded') <> max(v.version)
+                 or p.newest < max(v.version))
+            and case when count(*) filter (where v.status <> 'superseded') > 1 then $1 else $2 end
+          order by v.source_url limit $3",
     )
+    .bind(many)
+    .bind(one_or_none)
     .bind(count_max)
     .fetch_all(db)
     .await

@@ -24,7 +24,8 @@ use crate::{Error, store};
 What is found: missing, wrong_size, corrupt, orphan, stranger, two_current, wrong_current, gap, no_constraint.
 `--repair` mends two_current, wrong_current and no_constraint; gives an orphan a row, so that gc deletes it; corrects the size
 of a sound object; and sets aside an object with wrong bytes, so that `import-ndjson` of an export writes it anew. What is
-missing it cannot invent. Exit codes: 0 all is sound, 1 something was found (also if it was mended).")]
+missing it cannot invent. Of what rows alone tell, 10,000 faults are looked through at once, and it is said if there are
+more (`more` in JSON). Exit codes: 0 all is sound, 1 something was found (also if it was mended).")]
 pub(crate) struct Arguments {
     /// How many objects are read and hashed: a number, or a percentage; rows and sizes are always checked
     #[arg(long, default_value = "100%", value_name = "N|PERCENT%", value_parser = sample, help_heading = LIMITS)]
@@ -107,6 +108,11 @@ fn words(checked: &Checked) -> String {
     for (kind, count) in checked.counts.iter().filter(|(_, count)| **count > FAULTS_MAX as u64) {
         text += &format!("{kind:?}: {count} in all\n");
     }
+    if checked.more {
+        text += &format!(
+            "rows were looked through up to {FAULTS_MAX} faults, and there are more: mend or --ignore these, and check again\n"
+        );
+    }
     let (faults, mended) = checked.totals();
     let read = format!(
         "{}, {}, {} of them read ({} bytes)",
@@ -115,10 +121,11 @@ fn words(checked: &Checked) -> String {
         checked.hashed,
         checked.bytes_hashed
     );
+    let least = if checked.more { "at least " } else { "" };
     text + &match (faults, mended) {
         (0, _) => format!("{read}: all is sound\n"),
-        (faults, 0) => format!("{read}: {}\n", count(faults, "fault")),
-        (faults, mended) => format!("{read}: {}, {mended} of them mended\n", count(faults, "fault")),
+        (faults, 0) => format!("{read}: {least}{}\n", count(faults, "fault")),
+        (faults, mended) => format!("{read}: {least}{}, {mended} of them mended\n", count(faults, "fault")),
     }
 }
 

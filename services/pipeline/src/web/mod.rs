@@ -55,7 +55,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> 
 }
 
 async fn start(State(stages): State<Arc<Stages>>) -> Response {
-    let newest = stages.articles.read(|db| bisan::store::list(db, &bisan::store::Filter::default(), None, NEWEST));
+    let newest =
+        stages.articles.read(|db| bisan::store::list(db, &Default::default(), Default::default(), None, NEWEST));
     let (standing, newest) = tokio::join!(stages.look(), newest);
     html(page::start(&standing, &newest.unwrap_or_default(), stages.parts.operator.url().as_deref()))
 }
