@@ -81,5 +81,7 @@ mod reading_outage;
 mod reading_page;
 mod reading_search;
 
-// All of it in one process.
+// All of it, in one process and in many.
+mod journey;
+mod metrics;
 mod pipeline;
