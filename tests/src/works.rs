@@ -54,7 +54,8 @@ impl Works {
         Self { stage, site, folder, running: BTreeMap::new() }
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// One of the files that they share.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 

@@ -82,6 +82,8 @@ mod reading_page;
 mod reading_search;
 
 // All of it, in one process and in many.
+mod docs;
 mod journey;
 mod metrics;
 mod pipeline;
+mod pipeline_page;

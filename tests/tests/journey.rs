@@ -42,6 +42,7 @@ impl Shown {
 
     /// Waits until the scraper has seen the newest of all, and exactly so many versions.
     async fn until_scraped(&self, works: &Works) {
+        let mut last = vec![];
         eventually("everything that the site shows to be scraped", async || {
             let items: Vec<(String, i64, Option<String>)> = sqlx::query_as(
                 "select source_url, version, case when deleted_reason is null then payload -> 'article' ->> 'title' end from fallah.item",
@@ -50,11 +51,17 @@ impl Shown {
             .await
             .expect("Postgres is there");
             let items: BTreeMap<_, _> = items.into_iter().map(|(url, version, title)| (url, (version, title))).collect();
-            self.newest().all(|(path, title, versions)| {
-                items.get(&works.site.url(path)).is_some_and(|(version, is)| {
-                    *version == versions as i64 && is.as_deref() == title
-                })
-            })
+            let late: Vec<_> = self.newest().filter_map(|(path, title, versions)| {
+                let known = items.get(&works.site.url(path));
+                let right = known.is_some_and(|(version, is)| *version == versions as i64 && is.as_deref() == title);
+                (!right).then(|| format!("{path} shows {title:?} as version {versions}, and {known:?} is known"))
+            }).collect();
+            // If it waits in vain this says for what.
+            if late != last {
+                println!("{late:#?}");
+                last.clone_from(&late);
+            }
+            late.is_empty()
         })
         .await;
     }
@@ -165,7 +172,7 @@ async fn whoever_is_killed_while_the_site_changes_in_the_end_all_is_as_it_should
         Victim::RedisAndItsData,
     ];
     for nth in 0..QUIET {
-        shown.article(&works, &format!("/quiet-{nth}"), &format!("Quiet{nth} of the lighthouse"));
+        shown.article(&works, &format!("/quiet-{nth}"), &format!("Quiet{nth:02} of the lighthouse"));
     }
     for nth in 0..victims.len() {
         shown.article(&works, &format!("/doomed-{nth}"), &format!("Doomed{nth} of the bridge"));
@@ -215,13 +222,21 @@ async fn whoever_is_killed_while_the_site_changes_in_the_end_all_is_as_it_should
     for (path, title, _) in shown.newest() {
         let Some(word) = title.and_then(|title| title.split(' ').next()) else { continue };
         let found = get_json(readers, &format!("/search?q={word}")).await.json();
-        assert_eq!((&found["total"], &found["hits"][0]["source_url"]), (&1.into(), &works.site.url(path).into()), "{word}");
+        assert_eq!(
+            (&found["total"], &found["hits"][0]["source_url"]),
+            (&1.into(), &works.site.url(path).into()),
+            "{word}"
+        );
     }
     for nth in 0..victims.len() {
         assert_eq!(get_json(readers, &format!("/search?q=Doomed{nth}")).await.json()["total"], 0, "it was removed");
         let before = if nth == 0 { "Edited0" } else { "Tails" };
         let before = if nth + 1 == victims.len() && before == "Tails" { "Edited5" } else { before };
-        assert_eq!(get_json(readers, &format!("/search?q={before}")).await.json()["total"], 0, "{before} is of the past");
+        assert_eq!(
+            get_json(readers, &format!("/search?q={before}")).await.json()["total"],
+            0,
+            "{before} is of the past"
+        );
     }
     // Nobody's fall was an event's fault.
     let dead: i64 = works
@@ -241,13 +256,15 @@ fn now_us() -> i64 {
 async fn an_article_is_found_within_seconds_and_each_stage_tells_its_time() {
     let mut works = Works::open(LISTS).await;
     let mut shown = Shown::default();
-    works.site.sitemap("/sitemap.xml", &[]);
+    // An empty list would count as one that failed, and be read again ever later.
+    shown.article(&works, "/first", "First of all");
     for program in Program::ALL {
-        works.start(program, &[]);
+        // What was published is written down so often: that far the receipts' times are off.
+        works.start(program, if program == Program::Relay { &[("RELAY_REPORT_INTERVAL", "10ms")] } else { &[] });
     }
-    works.running(Program::Relay).saw("this relay works").await;
+    shown.until_read(&works).await;
     let readers = works.readers().await;
-    let words: Vec<String> = (0..12).map(|nth| format!("Zanzibar{nth}")).collect();
+    let words: Vec<String> = (0..12).map(|nth| format!("Zanzibar{nth:02}")).collect();
     for word in &words {
         works.site.article(&format!("/{word}"), &format!("{word} opens a lighthouse"), &text(1));
         shown.0.insert(format!("/{word}"), vec![Some(word.clone())]);
@@ -256,7 +273,8 @@ async fn an_article_is_found_within_seconds_and_each_stage_tells_its_time() {
     let mut found: BTreeMap<String, i64> = BTreeMap::new();
     eventually("every article to be found", async || {
         for word in &words {
-            if !found.contains_key(word) && get_json(readers, &format!("/search?q={word}")).await.json()["total"] == 1 {
+            if !found.contains_key(word) && get_json(readers, &format!("/search?q={word}")).await.json()["total"] == 1
+            {
                 found.insert(works.site.url(&format!("/{word}")), now_us());
                 found.insert(word.clone(), now_us());
             }
@@ -270,7 +288,7 @@ async fn an_article_is_found_within_seconds_and_each_stage_tells_its_time() {
                (select (extract(epoch from min(r.published_at)) * 1e6)::bigint from outbox_receipt r
                  where r.stream = o.stream and o.seq between r.first_seq and r.last_seq),
                (select (extract(epoch from v.archived_at) * 1e6)::bigint from hasad.version v where v.event_id = o.id)
-          from outbox o where o.type = 'article.upserted'";
+          from outbox o where o.type = 'article.upserted' and o.key like '%/Zanzibar%'";
     let rows = eventually("every receipt and every version", async || {
         let rows: Vec<(String, i64, i64, Option<i64>, Option<i64>)> =
             sqlx::query_as(query).fetch_all(&works.stage.pool).await.expect("Postgres is there");
@@ -278,17 +296,33 @@ async fn an_article_is_found_within_seconds_and_each_stage_tells_its_time() {
     })
     .await;
 
-    let stages = ["fetched -> committed", "committed -> published", "published -> archived", "published -> searchable", "fetched -> searchable"];
+    let stages = [
+        "fetched -> committed",
+        "committed -> published",
+        "published -> archived",
+        "published -> searchable",
+        "fetched -> searchable",
+    ];
     let mut took: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
     for (url, fetched, committed, published, archived) in rows {
         let (published, archived) = (published.expect("asked for"), archived.expect("asked for"));
         let searchable = found[&url];
-        let times = [committed - fetched, published - committed, archived - published, searchable - published, searchable - fetched];
+        let times = [
+            committed - fetched,
+            published - committed,
+            archived - published,
+            searchable - published,
+            searchable - fetched,
+        ];
         for (stage, us) in stages.iter().zip(times) {
             took.entry(stage).or_default().push(us);
         }
         assert!(fetched <= committed && committed <= published, "{url}: {fetched} {committed} {published}");
-        assert!(searchable - fetched <= SEARCHABLE_MAX.as_micros() as i64, "{url} was found after {} us", searchable - fetched);
+        assert!(
+            searchable - fetched <= SEARCHABLE_MAX.as_micros() as i64,
+            "{url} was found after {} us",
+            searchable - fetched
+        );
     }
     println!("{:<26} {:>10} {:>10}", "stage", "median ms", "most ms");
     for stage in stages {

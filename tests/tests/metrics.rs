@@ -20,7 +20,7 @@ const HEAD: &str = "# Metrics
 
 A metric of the *store* is read from where it lies when somebody asks; all who share that store tell the same, so take one, or their
 maximum. A metric of the *process* is counted in one process from its start; add them up. Alerts for them lie in
-[alerts.yml](../compose/prometheus/alerts.yml); what to do about each stands in [operations](operations.md#alerts).
+[alerts.yml](../compose/prometheus/alerts.yml); what to do about each stands in [monitoring](monitoring.md#alerts).
 ";
 
 const PARTS: [(&str, &str, &[&Metric]); 4] = [
@@ -47,7 +47,9 @@ const PARTS: [(&str, &str, &[&Metric]); 4] = [
 fn page() -> String {
     let mut page = HEAD.to_owned();
     for (name, words, metrics) in PARTS {
-        page += &format!("\n## {name}\n\n{words}\n\n| metric | kind | from | labels | what it says |\n|---|---|---|---|---|\n");
+        page += &format!(
+            "\n## {name}\n\n{words}\n\n| metric | kind | from | labels | what it says |\n|---|---|---|---|---|\n"
+        );
         for Metric { name, kind, source, labels, help } in metrics {
             let labels = labels.join(", ");
             page += &format!("| `{name}` | {} | {} | {labels} | {help} |\n", kind.as_str(), source.as_str());
@@ -182,8 +184,10 @@ async fn fallah_tells_of_its_health_and_of_each_source() {
 async fn hasad_tells_what_it_archives_what_it_refuses_and_when_a_store_is_away() {
     let cellar = Cellar::open(Store::S3).await;
     let store = Proxy::to(cellar.s3.as_ref().expect("an S3 store").port()).await;
-    let (first, again) = (story("a", 1, "Zanzibar opens a lighthouse. "), story("b", 1, "Zanzibar opens a lighthouse. "));
-    let nonsense = Event::draft(STREAM, "article.upserted").key("x").id("nonsense").json(&serde_json::json!({"no": 1}));
+    let (first, again) =
+        (story("a", 1, "Zanzibar opens a lighthouse. "), story("b", 1, "Zanzibar opens a lighthouse. "));
+    let nonsense =
+        Event::draft(STREAM, "article.upserted").key("x").id("nonsense").json(&serde_json::json!({"no": 1}));
     cellar.tell(&[first.event(), again.event(), nonsense.expect("an event")]).await;
     let mut child = cellar.run_over(&["--listen", "127.0.0.1:0"], None, Some(&store));
     let at = told_at(&child).await;

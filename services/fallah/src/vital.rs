@@ -34,8 +34,7 @@ const REQUESTS: Metric = metric(
     "Requests that were made, those for robots.txt and of redirects included.",
 );
 const FAILED: Metric = metric("fallah_failed_requests_total", Counter, Process, &[], "Requests that failed.");
-const LISTS: Metric =
-    metric("fallah_lists_total", Counter, Process, &[], "Sitemaps and feeds that were read.");
+const LISTS: Metric = metric("fallah_lists_total", Counter, Process, &[], "Sitemaps and feeds that were read.");
 const LISTS_FAILED: Metric =
     metric("fallah_failed_lists_total", Counter, Process, &[], "Sitemaps and feeds that could not be read.");
 const PAGES: Metric = metric("fallah_pages_total", Counter, Process, &[], "Pages that were fetched.");
@@ -91,8 +90,21 @@ const LEFT_ALONE: Metric = metric(
 
 /// Every metric of Fallah, in the order in which they are told.
 pub const METRICS: &[&Metric] = &[
-    &BUILD, &POSTGRES_UP, &MEMORY, &REQUESTS, &FAILED, &LISTS, &LISTS_FAILED, &PAGES, &ITEMS, &NO_ITEM, &SILENT, &UNREAD,
-    &HALTED, &DUE, &LEFT_ALONE,
+    &BUILD,
+    &POSTGRES_UP,
+    &MEMORY,
+    &REQUESTS,
+    &FAILED,
+    &LISTS,
+    &LISTS_FAILED,
+    &PAGES,
+    &ITEMS,
+    &NO_ITEM,
+    &SILENT,
+    &UNREAD,
+    &HALTED,
+    &DUE,
+    &LEFT_ALONE,
 ];
 
 /// A crawler, to those who ask how it is.

@@ -30,8 +30,13 @@ const VERSIONS: Metric = metric("hasad_versions_total", Counter, Process, &[], "
 const OBJECTS: Metric =
     metric("hasad_objects_total", Counter, Process, &[], "Objects that were written and had not been there.");
 const BYTES: Metric = metric("hasad_object_bytes_total", Counter, Process, &[], "Bytes of those objects.");
-const SAVED: Metric =
-    metric("hasad_saved_objects_total", Counter, Process, &[], "Contents that were there already, and not written again.");
+const SAVED: Metric = metric(
+    "hasad_saved_objects_total",
+    Counter,
+    Process,
+    &[],
+    "Contents that were there already, and not written again.",
+);
 const REWRITTEN: Metric = metric(
     "hasad_rewritten_objects_total",
     Counter,
@@ -76,8 +81,13 @@ const SILENT: Metric = metric(
     &["source"],
     "How long ago something of this source was archived last.",
 );
-const SWEPT: Metric =
-    metric("hasad_marked_objects", Gauge, Store, &[], "Objects that nobody names, and that wait for their grace to end.");
+const SWEPT: Metric = metric(
+    "hasad_marked_objects",
+    Gauge,
+    Store,
+    &[],
+    "Objects that nobody names, and that wait for their grace to end.",
+);
 const FOUND: Metric = metric(
     "hasad_run_found",
     Gauge,
@@ -85,13 +95,27 @@ const FOUND: Metric = metric(
     &["verb"],
     "What the last complete run of fsck found (faults), or of gc and purge (objects that went). An alert: fsck over 0.",
 );
-const RUN_AGE: Metric =
-    metric("hasad_run_age_seconds", Gauge, Store, &["verb"], "How long ago that run ended.");
+const RUN_AGE: Metric = metric("hasad_run_age_seconds", Gauge, Store, &["verb"], "How long ago that run ended.");
 
 /// Every metric of Hasad, in the order in which they are told.
 pub const METRICS: &[&Metric] = &[
-    &BUILD, &POSTGRES_UP, &MEMORY, &VERSIONS, &OBJECTS, &BYTES, &SAVED, &REWRITTEN, &REPEATED, &PASSED_OVER, &REFUSED,
-    &OUTAGES, &APPLIED, &SILENT, &SWEPT, &FOUND, &RUN_AGE,
+    &BUILD,
+    &POSTGRES_UP,
+    &MEMORY,
+    &VERSIONS,
+    &OBJECTS,
+    &BYTES,
+    &SAVED,
+    &REWRITTEN,
+    &REPEATED,
+    &PASSED_OVER,
+    &REFUSED,
+    &OUTAGES,
+    &APPLIED,
+    &SILENT,
+    &SWEPT,
+    &FOUND,
+    &RUN_AGE,
 ];
 
 /// The archive, to those who ask how it is.

@@ -43,12 +43,10 @@ pub(crate) async fn silence(db: &PgPool) -> sqlx::Result<Vec<(String, f64)>> {
 
 /// Objects that nobody names, counted up to a hundred thousand.
 pub(crate) async fn marked_count(db: &PgPool) -> sqlx::Result<i64> {
-    sqlx::query_scalar(
-        "select count(*) from (select from hasad.object where marked_at is not null limit $1) marked",
-    )
-    .bind(MARKED_MAX)
-    .fetch_one(db)
-    .await
+    sqlx::query_scalar("select count(*) from (select from hasad.object where marked_at is not null limit $1) marked")
+        .bind(MARKED_MAX)
+        .fetch_one(db)
+        .await
 }
 
 /// Of each verb what its last complete run found, and how many seconds ago it ended.

@@ -44,7 +44,7 @@ const showStages = (stages) => {
 const showArticles = (articles) => {
   const key = articles.map((article) => article.id + ":" + article.version).join(" ");
   fill("newest", key, articles.map((article) => {
-    const item = make("li");
+    const item = make("li", undefined, { dir: "auto" });
     const title = make("h2", undefined, { dir: "auto" });
     title.append(make("a", article.title, { href: "/articles/" + article.id }));
     const facts = make("p", undefined, { class: "facts" });
