@@ -107,6 +107,9 @@ pub const METRICS: &[&Metric] = &[
     &LEFT_ALONE,
 ];
 
+/// What a metric says of a source.
+type Figure = fn(&store::Watched) -> f64;
+
 /// A crawler, to those who ask how it is.
 #[derive(Debug)]
 pub(crate) struct Vitals {
@@ -156,7 +159,7 @@ impl Vital for Vitals {
 impl Vitals {
     async fn tell(&self, text: &mut Text) -> sqlx::Result<()> {
         let sources = store::watched(&self.db, &self.sources).await?;
-        let figures: [(&Metric, fn(&store::Watched) -> f64); 3] = [
+        let figures: [(&Metric, Figure); 3] = [
             (&SILENT, |source| source.silent_s),
             (&UNREAD, |source| source.unread_s),
             (&HALTED, |source| f64::from(u8::from(source.halted))),
