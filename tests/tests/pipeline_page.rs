@@ -85,7 +85,7 @@ async fn a_newcomer_follows_an_article_from_the_printed_address_to_its_history()
     look(&browser, "article").await;
     follow(&browser, ".about a[href^='/versions']").await;
     browser.until("document.querySelectorAll('.version').length >= 2").await;
-    browser.until("document.querySelector('.differs ins') && document.querySelector('.differs del')").await;
+    browser.until("['ins', 'del'].every(change => document.querySelector('.differs ' + change) !== null)").await;
     assert!(browser.text(".version h2").await.contains("Version 2"));
     browser.click("summary").await;
     browser.until("document.querySelector('details').open").await;
