@@ -80,7 +80,7 @@ pub(super) fn start(standing: &Value, newest: &[Summary], operator: Option<&str>
                         @for article in newest {
                             // The title comes first, so it says for all of it which way it is written.
                             li dir="auto" {
-                                h2 dir="auto" { a href={ "/articles/" (article.id) } { (article.title) } }
+                                h2 { a href={ "/articles/" (article.id) } { (article.title) } }
                                 p.facts {
                                     bdi { (article.source_name) }
                                     @for author in &article.authors { span.dot { "·" } bdi { (author.name) } }
