@@ -75,6 +75,7 @@ pub use cli::{Cli, run};
 pub use config::{Config, Database, Server};
 pub use fault::Error;
 pub use frontier::{Frontier, Mark, Overtaking};
+pub use metrics::METRICS;
 pub use relay::{Relay, Tick};
 pub use running::Running;
 

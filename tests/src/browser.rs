@@ -141,12 +141,12 @@ impl Browser {
         self.until(&expression).await;
     }
 
-    /// Clicks into the middle of something, with the mouse, once it is there and nothing lies before it.
+    /// Clicks into the middle of something (of its first line, if it has many), with the mouse, once it is there and nothing lies before it.
     pub async fn click(&self, selector: &str) {
         let place = format!(
             "(() => {{ const e = document.querySelector({}); if (!e || e.disabled) return null;
                 e.scrollIntoView({{ block: 'center', behavior: 'instant' }});
-                const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
+                const r = e.getClientRects()[0] ?? e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
                 const hit = document.elementFromPoint(x, y);
                 return r.width > 0 && (e.contains(hit) || hit?.contains(e)) ? [x, y] : null; }})()",
             json!(selector)

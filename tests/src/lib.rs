@@ -10,6 +10,7 @@
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
 //! - [`chaos`]: rounds of random faults, and the checker that judges them
+//! - [`Works`]: all programs, each as a process, from a scripted site to its readers
 //! - [`Browser`]: a real one, for pages that people look at
 //!
 //! A test that waits does so by [`eventually`]; no test sleeps for a guessed time.
@@ -31,6 +32,7 @@ mod site;
 mod stage;
 mod steps;
 mod surface;
+mod works;
 
 pub use archiving::{Cellar, Store, Story, story};
 pub use browser::Browser;
@@ -51,3 +53,4 @@ pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
 pub use surface::{Response, Surface, ask_once};
+pub use works::{Program, Works};

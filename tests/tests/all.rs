@@ -86,5 +86,9 @@ mod reading_outage;
 mod reading_page;
 mod reading_search;
 
-// All of it in one process.
+// All of it, in one process and in many.
+mod docs;
+mod journey;
+mod metrics;
 mod pipeline;
+mod pipeline_page;

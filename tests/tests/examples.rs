@@ -102,7 +102,7 @@ fn root() -> PathBuf {
 
 /// A Python that has redis-py: the one that is installed, else one in an environment of our own. Where the checks are the
 /// last word it must be there; elsewhere its absence is said, and passed over.
-fn python() -> Option<PathBuf> {
+pub(crate) fn python() -> Option<PathBuf> {
     let said = |command: &mut Command| match command.output() {
         Ok(output) if output.status.success() => Ok(()),
         Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),

@@ -112,7 +112,7 @@ fn services_know_each_other_only_by_the_contract() {
     nobody_says("outbox_tests", &["services"]);
     // The command line's manners are the same everywhere, and know none of those who have them.
     for word in ["relay", "contract", "fallah", "redis", "query"] {
-        nobody_says(word, &["services/terminal/src"]);
+        nobody_says(word, &["services/terminal/src", "services/vitals/src"]);
     }
     for word in ["relay", "outbox", "fallah", "sqlx", "redis"] {
         nobody_says(word, &["services/contract/src"]);

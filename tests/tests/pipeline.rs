@@ -4,18 +4,18 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use outbox_tests::{Child, Reply, Signal, Site, binary, eventually, get, get_json, text};
+use outbox_tests::{Child, Reply, SearchServer, Signal, Site, binary, eventually, get, get_json, text};
 use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 
 /// A data folder that ends with its test. Servers of another user come in, too.
-fn data() -> tempfile::TempDir {
+pub(crate) fn data() -> tempfile::TempDir {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
     tempfile::Builder::new().permissions(open).tempdir().expect("a folder")
 }
 
 /// The program, with nothing of this machine's settings.
-fn command(data: &Path, flags: &[&str]) -> Command {
+pub(crate) fn command(data: &Path, flags: &[&str]) -> Command {
     let mut command = Command::new(binary("pipeline"));
     let settings = ["RELAY_", "FALLAH_", "HASAD_", "BISAN_", "PIPELINE_", "MEILI_", "DATABASE_URL", "REDIS_"];
     for (name, _) in std::env::vars().filter(|(name, _)| settings.iter().any(|setting| name.starts_with(setting))) {
@@ -26,37 +26,37 @@ fn command(data: &Path, flags: &[&str]) -> Command {
 }
 
 /// One that runs.
-struct Pipeline {
-    child: Child,
-    home: SocketAddr,
+pub(crate) struct Pipeline {
+    pub(crate) child: Child,
+    pub(crate) home: SocketAddr,
 }
 
 impl Pipeline {
-    async fn start(data: &Path, flags: &[&str]) -> Self {
+    pub(crate) async fn start(data: &Path, flags: &[&str]) -> Self {
         Self::start_as(command(data, flags)).await
     }
 
-    async fn start_as(command: Command) -> Self {
+    pub(crate) async fn start_as(command: Command) -> Self {
         let child = Child::spawn(command);
         let line = child.saw("open http://").await;
         let home = line.trim().trim_start_matches("open http://").trim_end_matches('/').parse().expect("an address");
         Self { child, home }
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         get_json(self.home, path).await.json()
     }
 
-    async fn stages(&self) -> Value {
+    pub(crate) async fn stages(&self) -> Value {
         self.json("/stages").await["stages"].take()
     }
 
-    async fn articles(&self) -> Vec<Value> {
+    pub(crate) async fn articles(&self) -> Vec<Value> {
         self.json("/articles?size=100").await["articles"].as_array().expect("a list").clone()
     }
 
     /// Waits until a search finds exactly one article, and returns it.
-    async fn finds(&self, words: &str) -> Value {
+    pub(crate) async fn finds(&self, words: &str) -> Value {
         let path = format!("/search?q={words}");
         eventually(&format!("{words} to be found"), async || {
             let found = self.json(&path).await;
@@ -66,19 +66,19 @@ impl Pipeline {
     }
 
     /// The archive's versions of a page, the newest first.
-    async fn versions(&self, url: &str) -> Vec<Value> {
+    pub(crate) async fn versions(&self, url: &str) -> Vec<Value> {
         self.json(&format!("/versions?url={url}")).await["versions"].as_array().cloned().unwrap_or_default()
     }
 
     /// Waits until the archive has so many versions of a page.
-    async fn until_versions(&self, url: &str, count: usize) -> Vec<Value> {
+    pub(crate) async fn until_versions(&self, url: &str, count: usize) -> Vec<Value> {
         eventually(&format!("{count} versions of {url}"), async || {
             Some(self.versions(url).await).filter(|versions| versions.len() >= count)
         })
         .await
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.child.signal(Signal::Int);
         assert_eq!(self.child.wait().await, 0, "{}", self.child.log());
         assert!(self.child.log().contains("pipeline: stopped"), "{}", self.child.log());
@@ -110,17 +110,17 @@ fn kill_9(process: Pid) {
 }
 
 /// The ports of the private servers, as they are remembered.
-fn ports(data: &Path) -> [u16; 2] {
+pub(crate) fn ports(data: &Path) -> [u16; 2] {
     ["postgres.port", "redis.port"]
         .map(|file| std::fs::read_to_string(data.join(file)).expect("it is there").trim().parse().expect("a port"))
 }
 
-fn answers(port: u16) -> bool {
+pub(crate) fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
 /// A scripted site with one article, and the file that names it as a source.
-async fn site(data: &Path) -> (Site, PathBuf) {
+pub(crate) async fn site(data: &Path) -> (Site, PathBuf) {
     let site = Site::open().await;
     site.sitemap("/sitemap.xml", &["/a"]);
     site.article("/a", "Zanzibar opens a lighthouse", &text(1));
@@ -132,7 +132,7 @@ async fn site(data: &Path) -> (Site, PathBuf) {
 }
 
 /// With what it takes to read a site of this machine, and soon again.
-fn reading(data: &Path, file: &Path, flags: &[&str]) -> Command {
+pub(crate) fn reading(data: &Path, file: &Path, flags: &[&str]) -> Command {
     let mut command = command(data, &[&["--sources", file.to_str().expect("a name")], flags].concat());
     command
         .env("FALLAH_ALLOW_NETS", "127.0.0.1")
@@ -460,4 +460,138 @@ async fn wrong_settings_end_it_before_anything_begins() {
         output.status.code() == Some(64) && said.contains("PIPELINE_LISTEN") && said.contains(&address),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_ends_it_at_once() {
+    let data = data();
+    let (_site, file) = site(data.path()).await;
+    // What is under way could take as long as it likes.
+    let mut command = reading(data.path(), &file, &["--drain-max", "1h"]);
+    command.env("FALLAH_DRAIN_MAX", "1h").env("HASAD_DRAIN_MAX", "1h").env("BISAN_DRAIN_MAX", "1h");
+    let mut pipeline = Pipeline::start_as(command).await;
+    pipeline.finds("zanzibar").await;
+    // A reader who never ends its request keeps the pages from ending in order.
+    let mut slow = TcpStream::connect(pipeline.home).expect("it listens");
+    std::io::Write::write_all(&mut slow, b"GET /articles HTTP/1.1\r\nhost: localhost\r\n").expect("sent");
+    get(pipeline.home, "/live", &[]).await;
+    let servers = ports(data.path());
+    pipeline.child.signal(Signal::Int);
+    pipeline.child.saw("stopping").await;
+    pipeline.child.signal(Signal::Int);
+    assert_eq!(pipeline.child.wait().await, 130, "{}", pipeline.child.log());
+    assert!(pipeline.child.log().contains("pipeline: ended at once"), "{}", pipeline.child.log());
+    // Nobody asked the servers to end, and they do.
+    eventually("the servers to end by themselves", async || !servers.into_iter().any(answers)).await;
+    drop(slow);
+}
+
+#[tokio::test]
+async fn a_path_that_is_too_long_for_a_socket_is_no_hindrance() {
+    let data = data();
+    // Sockets have addresses of at most 107 bytes, and Postgres wants one.
+    let deep = (0..6).fold(data.path().to_owned(), |path, nth| path.join(format!("{nth}-a-folder-with-a-long-name")));
+    open_to_all(data.path(), &deep);
+    assert!(deep.as_os_str().len() > 150);
+    let pipeline = Pipeline::start(&deep, &[]).await;
+    pipeline.finds("crane+quay").await;
+    pipeline.end().await;
+}
+
+/// Makes folders that servers of another user may come into.
+fn open_to_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("made");
+    for folder in to.ancestors().take_while(|folder| *folder != from) {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(folder, open).expect("ours");
+    }
+}
+
+/// As root, private servers run as another user. Where that one may not come in, a folder that nobody has named lies elsewhere, and
+/// one that somebody has named is refused.
+#[tokio::test]
+async fn data_that_the_servers_may_not_enter_lie_elsewhere_or_are_refused() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root has servers that run as another user: not checked here");
+        return;
+    }
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let closed = tempfile::Builder::new().permissions(closed).tempdir().expect("a folder that is closed to others");
+    let below = closed.path().join("below");
+    std::fs::create_dir(&below).expect("made");
+    let mut refused = Child::spawn(command(&below.join("data"), &[]));
+    assert_eq!(refused.wait().await, 64, "{}", refused.log());
+    assert!(refused.log().contains("PIPELINE_DATA"), "{}", refused.log());
+
+    let mut command = command(&below, &[]);
+    command.current_dir(&below);
+    let by_default = without_data(&command);
+    let pipeline = Pipeline::start_as(by_default).await;
+    pipeline.finds("crane+quay").await;
+    let said = pipeline.child.log();
+    let name = said.split("/var/tmp/").nth(1).unwrap_or_else(|| panic!("it does not say where: {said}"));
+    let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    assert!(name.starts_with("pipeline-"), "{name}");
+    let place = Path::new("/var/tmp").join(name);
+    pipeline.end().await;
+    assert!(place.join("postgres").is_dir() && !below.join(".data/postgres").exists(), "{}", place.display());
+    std::fs::remove_dir_all(&place).expect("ours");
+}
+
+/// The same command, which names no data folder.
+fn without_data(command: &Command) -> Command {
+    let mut same = Command::new(command.get_program());
+    let rest: Vec<_> = command.get_args().collect();
+    assert_eq!(rest[0], "--data");
+    same.args(&rest[2..]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => same.env(name, value),
+            None => same.env_remove(name),
+        };
+    }
+    same.current_dir(command.get_current_dir().expect("it was said"));
+    same
+}
+
+#[tokio::test]
+async fn the_search_index_is_written_by_phase_and_asked_only_when_it_is_on() {
+    let data = data();
+    let (site, file) = site(data.path()).await;
+    let index = SearchServer::open().await;
+    let start = async |phase: &'static str| {
+        let mut command = reading(data.path(), &file, &["--search-write", phase]);
+        command
+            .env("MEILI_URL", &index.url)
+            .env("MEILI_KEY", index.key.as_deref().unwrap_or_default())
+            .env("BISAN_MEILI_INDEX", &index.index);
+        Pipeline::start_as(command).await
+    };
+    let engine = async |pipeline: &Pipeline, words: &str| {
+        pipeline.json(&format!("/search?q={words}")).await["engine"].as_str().expect("an engine").to_owned()
+    };
+    // Off: nobody asks for it, and nobody writes there.
+    let pipeline = start("off").await;
+    pipeline.finds("zanzibar").await;
+    assert_eq!(engine(&pipeline, "zanzibar").await, "fts5");
+    pipeline.end().await;
+    assert!(index.documents(&index.index).await.is_empty());
+
+    // Shadow: it is written, what came before included, and SQLite answers.
+    let pipeline = start("shadow").await;
+    eventually("the index to have the article", async || index.documents(&index.index).await.len() == 1).await;
+    assert_eq!(engine(&pipeline, "zanzibar").await, "fts5");
+    pipeline.end().await;
+
+    // On: it answers.
+    let pipeline = start("on").await;
+    eventually("the index to answer", async || engine(&pipeline, "zanzibar").await == "meilisearch").await;
+    site.article("/a", "Zanzibar paints a lighthouse", &text(1));
+    pipeline.finds("paints").await;
+    pipeline.end().await;
+
+    // And back: one setting.
+    let pipeline = start("off").await;
+    assert_eq!(engine(&pipeline, "paints").await, "fts5");
+    pipeline.end().await;
 }

@@ -15,10 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt;
+use vitals::Listen;
 
 use super::desk::Desk;
 use super::impatient::Impatient;
-use super::settings::{Listen, Surface};
+use super::settings::Surface;
 use super::tokens::{Tokens, whom};
 use super::{history, router};
 use crate::config::Config;

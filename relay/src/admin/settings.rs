@@ -1,10 +1,10 @@
 //! Where the surface listens, and what callers must show.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use terminal::{Secret, Unusable};
+use vitals::Listen;
 
 use super::tokens::{Scope, Tokens};
 use crate::mask::{Mask, SECRETS};
@@ -17,7 +17,7 @@ const TOKEN_BYTES_MIN: usize = 16;
 #[command(next_help_heading = "Operator's surface (HTTP)")]
 pub struct Surface {
     /// Where it listens, or off. Any address but a loopback one needs both tokens
-    #[arg(long, env = "RELAY_LISTEN", default_value = "127.0.0.1:7654", value_parser = listen, value_name = "ADDRESS")]
+    #[arg(long, env = "RELAY_LISTEN", default_value = "127.0.0.1:7654", value_name = "ADDRESS")]
     pub listen: Listen,
 
     /// Who shows this token may look
@@ -51,24 +51,6 @@ pub struct Surface {
     /// What this place is called on the page, such as production
     #[arg(long, env = "RELAY_ENVIRONMENT", value_name = "NAME")]
     pub environment: Option<String>,
-}
-
-/// An address, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listen {
-    /// There is no surface.
-    Off,
-    /// Port 0 takes any that is free; the log says which.
-    At(SocketAddr),
-}
-
-fn listen(text: &str) -> Result<Listen, String> {
-    match text {
-        "off" => Ok(Listen::Off),
-        address => address.parse().map(Listen::At).map_err(|_| {
-            "an address is an IP and a port, such as 127.0.0.1:7654 or 0.0.0.0:7654; off means none".to_owned()
-        }),
-    }
 }
 
 impl Surface {

@@ -18,6 +18,7 @@ use crate::config::{Config, Database, Manners, Which};
 use crate::crawl::{Count, Crawler};
 use crate::extract::verb::ExtractArgs;
 use crate::robots::CheckArgs;
+use crate::run::Run;
 use crate::sitemap::ParseArgs;
 use crate::sources::Sources;
 use crate::trial::{self, Trial};
@@ -70,7 +71,7 @@ enum Verb {
   fallah run
   fallah run --sources /etc/fallah/sources.toml --contact https://example.org/bot
   FALLAH_LOG_FORMAT=json fallah run --hosts-max 64")]
-    Run(Box<Config>),
+    Run(Box<Run>),
 
     /// Read all sources once: every list, every page that is due; then say what was found
     #[command(after_help = "Examples:
@@ -195,12 +196,15 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // The one provider that is compiled in; a second call has nothing to do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.verb {
-        Verb::Run(config) => {
+        Verb::Run(run) => {
             let mut stop = pin!(terminal::asked_to_stop());
-            let sources = check(&config)?;
+            let sources = check(&run.config)?;
             terminal::trace(&cli.log, cli.log_format);
-            let Some(crawler) = connect(&config, sources, stop.as_mut()).await? else { return Ok(ExitCode::SUCCESS) };
-            crawler.run(stop).await?;
+            let listener = run.listener().await?;
+            let Some(crawler) = connect(&run.config, sources, stop.as_mut()).await? else {
+                return Ok(ExitCode::SUCCESS);
+            };
+            run.crawl(&crawler, listener, stop).await?;
         }
         Verb::Once { config, json } => {
             let asked_to_stop = terminal::asked_to_stop();

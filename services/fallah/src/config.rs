@@ -15,6 +15,9 @@ use crate::sources::Sources;
 /// The file that names the sources, if none is said.
 const SOURCES: &str = "sources.toml";
 
+/// Postgres has so long to give a connection before it counts as away.
+pub(crate) const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Headings of flags in `--help`.
 const CONNECTION: &str = "Connection";
 const MANNERS: &str = "Manners";

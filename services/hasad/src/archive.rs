@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use outbox::{BatchHandler, Entry, Failure, Settled, inbox};
 use serde::Serialize;
 use sqlx::{PgConnection, PgPool};
@@ -44,6 +44,8 @@ pub struct Count {
     pub versions: AtomicU64,
     /// Objects that were not there before.
     pub objects: AtomicU64,
+    /// Bytes of those.
+    pub bytes: AtomicU64,
     /// Contents that were there already.
     pub saved: AtomicU64,
     /// Objects of a wrong size that were written anew.
@@ -52,6 +54,10 @@ pub struct Count {
     pub repeated: AtomicU64,
     /// Events that are of no use here: authors, sources that are left alone, purged pages.
     pub passed_over: AtomicU64,
+    /// Events that this archive cannot take.
+    pub refused: AtomicU64,
+    /// Batches that failed because of a store.
+    pub outages: AtomicU64,
 }
 
 /// What a transaction wrote.
@@ -59,6 +65,7 @@ pub struct Count {
 pub(crate) struct Wrote {
     pub(crate) versions: u64,
     pub(crate) objects: u64,
+    pub(crate) bytes: u64,
     pub(crate) saved: u64,
     pub(crate) rewritten: u64,
     pub(crate) passed_over: u64,
@@ -66,6 +73,24 @@ pub(crate) struct Wrote {
 
 impl BatchHandler for Archive {
     async fn handle(&self, entries: &[Entry]) -> Result<(), Failure> {
+        let done = self.take(entries).await;
+        match &done {
+            // A batch that fails is cut in half until the event at fault is alone: only then it is counted.
+            Err(Failure::Reject(_)) if entries.len() == 1 => _ = self.count.refused.fetch_add(1, Relaxed),
+            Err(Failure::Outage(_)) => _ = self.count.outages.fetch_add(1, Relaxed),
+            _ => {}
+        }
+        done
+    }
+
+    async fn settled(&self, upto: &Settled) -> Result<(), Failure> {
+        inbox::prune(&mut *self.db.acquire().await?, upto).await?;
+        Ok(())
+    }
+}
+
+impl Archive {
+    async fn take(&self, entries: &[Entry]) -> Result<(), Failure> {
         // All of them are checked before anything is asked of anybody: a bad one among many costs no more than that.
         let mut heard = Vec::with_capacity(entries.len());
         for entry in entries {
@@ -77,13 +102,6 @@ impl BatchHandler for Archive {
         }
     }
 
-    async fn settled(&self, upto: &Settled) -> Result<(), Failure> {
-        inbox::prune(&mut *self.db.acquire().await?, upto).await?;
-        Ok(())
-    }
-}
-
-impl Archive {
     fn hear(&self, entry: &Entry) -> Result<Heard, String> {
         // First of all: nobody is to be asked about the flaws of what is left alone.
         if told::is_of(&entry.data, &self.skip) {
@@ -128,6 +146,7 @@ impl Count {
     fn take_in(&self, wrote: &Wrote, told: u64) {
         self.versions.fetch_add(wrote.versions, Relaxed);
         self.objects.fetch_add(wrote.objects, Relaxed);
+        self.bytes.fetch_add(wrote.bytes, Relaxed);
         self.saved.fetch_add(wrote.saved, Relaxed);
         self.rewritten.fetch_add(wrote.rewritten, Relaxed);
         self.passed_over.fetch_add(wrote.passed_over, Relaxed);
@@ -191,9 +210,13 @@ pub(crate) async fn write(db: &mut PgConnection, objects: &Objects, told: &[&Tol
             return Err(Error::Sweeping(sweeping));
         }
         // Boxed: the compiler cannot see that futures of borrowed names may go to another thread.
-        let puts: Vec<_> = contents.into_iter().map(|(hash, bytes)| objects.put(hash, bytes).boxed()).collect();
-        let puts: Vec<Put> = stream::iter(puts).buffer_unordered(objects.at_once).try_collect().await?;
-        let of = |what: Put| puts.iter().filter(|put| **put == what).count() as u64;
+        let puts: Vec<_> = contents
+            .into_iter()
+            .map(|(hash, bytes)| objects.put(hash, bytes).map_ok(|put| (put, bytes.len() as u64)).boxed())
+            .collect();
+        let puts: Vec<(Put, u64)> = stream::iter(puts).buffer_unordered(objects.at_once).try_collect().await?;
+        let of = |what: Put| puts.iter().filter(|(put, _)| *put == what).count() as u64;
+        wrote.bytes = puts.iter().filter(|(put, _)| *put == Put::New).map(|(_, size)| size).sum();
         (wrote.objects, wrote.rewritten) = (of(Put::New), of(Put::Rewritten));
         wrote.saved =
             told.iter().filter(|told| told.object.is_some()).count() as u64 - wrote.objects - wrote.rewritten;

@@ -96,8 +96,10 @@ pub async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.verb {
         Verb::Run(config) => {
             config.check()?;
+            let stop = terminal::asked_to_stop();
             let archive = crate::archive(&config)?;
-            crate::run(&config, archive, terminal::asked_to_stop()).await?;
+            let listener = config.listener().await?;
+            crate::run(&config, archive, listener, stop).await?;
         }
         Verb::Migrate { database } => {
             store::migrate(&mut database.open().await?).await?;

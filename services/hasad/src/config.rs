@@ -12,7 +12,9 @@ use object_store::path::Path;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 use terminal::{Address, Secret, Unusable};
+use tokio::net::TcpListener;
 use url::Url;
+use vitals::Listen;
 
 use crate::{Error, Objects};
 
@@ -271,6 +273,10 @@ pub struct Config {
     #[command(flatten)]
     pub place: Place,
 
+    /// Where it tells of itself (/live, /ready, /metrics), such as 127.0.0.1:7658, or off
+    #[arg(long, env = "HASAD_LISTEN", default_value = "off", value_name = "ADDRESS", help_heading = OUTPUT)]
+    pub listen: Listen,
+
     /// The stream that is archived
     #[arg(long, env = "HASAD_STREAM", default_value = contract::STREAM, value_name = "STREAM", help_heading = CONSUMER)]
     pub stream: String,
@@ -321,6 +327,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Takes the address at which the archive tells of itself, if there is one.
+    pub async fn listener(&self) -> Result<Option<TcpListener>, Unusable> {
+        vitals::open(self.listen).await.map_err(|wrong| Unusable(format!("--listen (HASAD_LISTEN) {wrong}")))
+    }
+
     /// What is wrong with the settings taken together, in one sentence.
     pub fn check(&self) -> Result<(), Unusable> {
         self.database.options()?;

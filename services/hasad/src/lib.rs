@@ -5,6 +5,7 @@
 //! - [`Archive`]: the handler that brings the two together; `told` checks what an event says
 //! - `sweep`: deletes objects that nobody names; `check`: whether rows and objects belong together
 //! - [`Look`], [`compare`]: what is archived, to look at
+//! - `vital`: what it tells of itself: whether it lives, whether it can work, and its figures
 //! - `cli`, `verbs`, `config`: the verbs and the settings
 
 mod archive;
@@ -19,6 +20,7 @@ mod store;
 mod sweep;
 mod told;
 mod verbs;
+mod vital;
 
 pub use archive::{Archive, Count};
 pub use cli::{Cli, complain, execute};
@@ -28,6 +30,7 @@ pub use look::{Differs, Line, Look, compare};
 pub use objects::{Objects, Put};
 pub use run::{archive, run};
 pub use store::{Version, migrate};
+pub use vital::METRICS;
 
 /// This version, as dead letters name it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use outbox::Consumer;
 use sqlx::PgPool;
+use tokio::net::TcpListener;
 
 use crate::archive::{Archive, Count};
 use crate::config::{self, Config};
+use crate::vital::Vitals;
 use crate::{Error, Objects};
 
 /// How much longer than a write the consumer waits for its handler: the handler's own limit, which is an outage, comes first.
@@ -31,8 +33,22 @@ pub fn archive(config: &Config) -> Result<Archive, terminal::Unusable> {
     })
 }
 
-/// Archives until `shutdown` resolves: then what is in hand ends, and the rest is given back.
-pub async fn run(config: &Config, archive: Archive, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+/// Archives until `shutdown` resolves: then what is in hand ends, and the rest is given back. Meanwhile the archive tells of itself
+/// at this listener, if there is one.
+pub async fn run(
+    config: &Config,
+    archive: Archive,
+    listener: Option<TcpListener>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let options = config.database.options().map_err(|wrong| sqlx::Error::Configuration(wrong.into()))?;
+    let vitals = Vitals {
+        db: config::pool(options, 1),
+        objects: archive.objects.clone(),
+        count: archive.count.clone(),
+        group: config.group.clone(),
+    };
+    let telling = vitals::serve(listener, vitals);
     let redis = config.redis_url.as_ref().map_or("", |url| url.reveal());
     let (batch, batches) = (usize::from(config.batch_max.get()), usize::from(config.batches_max.get()));
     let (db, count) = (archive.db.clone(), archive.count.clone());
@@ -57,7 +73,10 @@ pub async fn run(config: &Config, archive: Archive, shutdown: impl Future<Output
         consumer = consumer.name(),
         "the archive works"
     );
-    consumer.run(shutdown).await?;
+    tokio::select! {
+        ended = consumer.run(shutdown) => ended?,
+        Err(error) = telling => return Err(Error::File { what: "the listener".to_owned(), source: error }),
+    }
     db.close().await;
     let count = serde_json::to_string(&*count).unwrap_or_default();
     tracing::info!(count, "the archive has stopped");

@@ -114,7 +114,7 @@ pub(crate) struct Places {
 /// The settings of all parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) fallah: fallah::Config,
+    pub(crate) fallah: fallah::Run,
     pub(crate) hasad: hasad::Config,
     pub(crate) bisan: bisan::Config,
 }
@@ -163,8 +163,8 @@ impl Config {
                 unless_set(&mut flags, flag, variable, value);
             }
         }
-        let fallah: fallah::Config = part(&flags)?;
-        fallah.check()?;
+        let fallah: fallah::Run = part(&flags)?;
+        fallah.config.check()?;
 
         let mut flags = told(&[&database, &redis]);
         unless_set(&mut flags, "--store", "HASAD_STORE", &format!("file:{}", in_data("objects")));

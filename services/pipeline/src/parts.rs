@@ -87,11 +87,12 @@ impl Parts {
                 // Read anew, so that a file which is mended while it fails is heeded.
                 let sources = config.sources(demo.as_deref())?;
                 let crawler = tokio::select! {
-                    crawler = Crawler::connect(&fallah, sources) => crawler?,
+                    crawler = Crawler::connect(&fallah.config, sources) => crawler?,
                     () = stop.clone().asked() => return Ok(()),
                 };
                 *crawling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&crawler));
-                Ok(crawler.run(stop.asked()).await?)
+                let listener = fallah.listener().await?;
+                Ok(fallah.crawl(&crawler, listener, stop.asked()).await?)
             }
         })
     }
@@ -102,7 +103,8 @@ impl Parts {
             let hasad = hasad.clone();
             async move {
                 let archive = hasad::archive(&hasad)?;
-                Ok(hasad::run(&hasad, archive, stop.asked()).await?)
+                let listener = hasad.listener().await?;
+                Ok(hasad::run(&hasad, archive, listener, stop.asked()).await?)
             }
         })
     }

@@ -27,7 +27,7 @@ use crate::web;
 const PORT: u16 = 7655;
 const PORTS_TRIED_MAX: u16 = 20;
 /// Ports of the programs that these are: nobody should find something else there.
-const NOT_THESE: [u16; 2] = [7654, 7656];
+const NOT_THESE: [u16; 4] = [7654, 7656, 7657, 7658];
 /// A Postgres that was named may begin later than we do.
 const TABLES_MAX: Duration = Duration::from_secs(60);
 const TABLES_RETRY: Duration = Duration::from_millis(500);

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use vitals::{Metric, Text};
 
 use crate::admin::desk::Desk;
 use crate::admin::snapshot::Snapshot;
-use crate::metrics::{self as m, Text};
+use crate::metrics as m;
 use crate::pulse::{BUCKETS, Phase, Pulse, bound};
 use crate::standing::Standing;
 
@@ -25,7 +26,7 @@ pub(crate) async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
     if let Ok(snapshot) = snapshot {
         of_store(&mut text, &snapshot);
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.into_text()).into_response()
+    ([(header::CONTENT_TYPE, vitals::MIME)], text.into_text()).into_response()
 }
 
 fn of_process(text: &mut Text, desk: &Desk, postgres_up: bool) {
@@ -44,7 +45,7 @@ fn of_process(text: &mut Text, desk: &Desk, postgres_up: bool) {
     let latency = pulse.latency.counts();
     let below: Vec<_> = (0..BUCKETS).map(|at| (bound(at).as_secs_f64(), latency.buckets[at])).collect();
     text.histogram(&m::LATENCY, &below, latency.buckets[BUCKETS], latency.sum_us as f64 / 1e6);
-    let counters: [(&m::Metric, &AtomicU64); 10] = [
+    let counters: [(&Metric, &AtomicU64); 10] = [
         (&m::BATCHES, &pulse.batches),
         (&m::TURNS, &pulse.turns),
         (&m::REFUSALS, &pulse.refusals),
@@ -59,19 +60,12 @@ fn of_process(text: &mut Text, desk: &Desk, postgres_up: bool) {
     for (metric, counter) in counters {
         text.value(metric, &[], counter.load(Relaxed) as f64);
     }
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = vitals::memory() {
         text.value(&m::MEMORY, &[], bytes as f64);
     }
     for ((route, status), count) in desk.answers.lock().expect("adding a number does not panic").iter() {
         text.value(&m::ANSWERS, &[route, &status.to_string()], *count as f64);
     }
-}
-
-/// Where Linux tells it.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 fn of_store(text: &mut Text, snapshot: &Snapshot) {

@@ -26,6 +26,7 @@ use crate::{Searcher, Store};
 pub use asked::escaped;
 pub(crate) use asked::time;
 pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+pub use metrics::METRICS;
 
 /// What is served, searching by the index if there is one: for a program that serves more than this. `history` is where such a
 /// program shows earlier versions of an article: its path, to which the article's address is added as `?url=`.

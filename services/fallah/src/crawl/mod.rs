@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use self::places::Places;
 use crate::Error;
 use crate::address::Address;
-use crate::config::{Config, Pace};
+use crate::config::{ACQUIRE_TIME_MAX, Config, Pace};
 use crate::fetch::Fetcher;
 use crate::sources::Sources;
 use crate::store::{self, Host, Lease, ListLease, Run, Slots};
@@ -37,8 +37,6 @@ const NEXT_LOOK: Duration = Duration::from_millis(1);
 const DEAD_INTERVAL: Duration = Duration::from_secs(5);
 /// Of the time to stop in, so much is kept for giving back what did not end.
 const GIVE_BACK_TIME_MAX: Duration = Duration::from_secs(1);
-/// Postgres has so long to give a connection before it counts as away.
-const ACQUIRE_TIME_MAX: Duration = Duration::from_secs(5);
 /// A single crawl waits so long for a host that wants to be left alone, and no longer.
 const ONCE_WAIT_MAX: Duration = Duration::from_secs(60);
 /// After this a turn, a page or a list belongs to whoever comes next: whoever had it is dead.
@@ -360,7 +358,7 @@ impl Crawler {
     }
 
     /// The names of all sources of the settings.
-    fn named(&self) -> Vec<String> {
+    pub(crate) fn named(&self) -> Vec<String> {
         self.sources.iter().map(|source| source.name().to_owned()).collect()
     }
 

@@ -1,5 +1,6 @@
 //! Every SQL statement of Fallah, one to a function.
 
+mod figures;
 mod frontier;
 mod hosts;
 mod items;
@@ -9,6 +10,7 @@ mod runs;
 mod schema;
 mod sources;
 
+pub(crate) use figures::{Watched, due, watched};
 pub(crate) use frontier::{
     After, Found, Lease, Next, Page, Rank, Validators, Vanished, add, end, give_back, is_barren, take, wake,
 };

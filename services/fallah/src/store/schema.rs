@@ -1,10 +1,15 @@
-//! The tables, made once.
+//! The tables, made once and brought up to date.
 
 use sqlx::{Connection, PgConnection};
 
+/// What made each version of the tables.
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../../../migrations/fallah/0001_fallah.sql"),
+    include_str!("../../../../migrations/fallah/0002_watched.sql"),
+];
+
 /// The version of the tables that this program knows.
-pub(crate) const VERSION: i32 = 1;
-const SCHEMA: &str = include_str!("../../../../migrations/fallah/0001_fallah.sql");
+pub(crate) const VERSION: i32 = MIGRATIONS.len() as i32;
 
 /// The versions that were there before; 0: no tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +22,7 @@ pub struct Before {
 
 /// The SQL of fresh tables.
 pub(crate) fn migration_sql() -> String {
-    format!("{}\nbegin;\n{SCHEMA}\n{}\ncommit;\n", outbox::migration_sql("public"), marked())
+    format!("{}\nbegin;\n{}\n{}\ncommit;\n", outbox::migration_sql("public"), MIGRATIONS.join("\n"), marked())
 }
 
 /// The tables' version stands beside them.
@@ -30,20 +35,20 @@ pub async fn migrate(db: &mut PgConnection) -> Result<Before, crate::Error> {
     let outbox = outbox::migrate(db, "public").await?;
     let mut tx = db.begin().await?;
     sqlx::query("select pg_advisory_xact_lock(hashtext('fallah.migrate'))").execute(&mut *tx).await?;
-    let there: bool =
-        sqlx::query_scalar("select to_regclass('fallah.source') is not null").fetch_one(&mut *tx).await?;
-    if there {
-        let version: i32 =
-            sqlx::query_scalar("select obj_description(to_regnamespace('fallah'))::int").fetch_one(&mut *tx).await?;
-        if version > VERSION {
-            return Err(crate::Error::Unusable(format!(
-                "the tables are of version {version}, and this program knows {VERSION}: use a newer one"
-            )));
-        }
-        return Ok(Before { outbox, fallah: version });
+    let fallah: i32 = sqlx::query_scalar("select coalesce(obj_description(to_regnamespace('fallah'))::int, 0)")
+        .fetch_one(&mut *tx)
+        .await?;
+    if fallah > VERSION {
+        return Err(crate::Error::Unusable(format!(
+            "the tables are of version {fallah}, and this program knows {VERSION}: use a newer one"
+        )));
     }
-    sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(marked())).execute(&mut *tx).await?;
+    for migration in MIGRATIONS.iter().skip(fallah.unsigned_abs() as usize) {
+        sqlx::raw_sql(*migration).execute(&mut *tx).await?;
+    }
+    if fallah < VERSION {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(marked())).execute(&mut *tx).await?;
+    }
     tx.commit().await?;
-    Ok(Before { outbox, fallah: 0 })
+    Ok(Before { outbox, fallah })
 }

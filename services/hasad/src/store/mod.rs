@@ -1,6 +1,7 @@
 //! Every SQL statement of Hasad, one to a function.
 
 mod check;
+mod figures;
 mod gc;
 mod import;
 mod objects;
@@ -14,6 +15,7 @@ pub(crate) use check::{
     OfObject, broken_currents, gaps, has_index, is_named, lock_object, mend_currents, mend_index, mend_size,
     object_count, objects_after, size_of, some_objects,
 };
+pub(crate) use figures::{applied, last_runs, marked_count, silence};
 pub(crate) use gc::{adopt, claim, delete_rows, leader, lock_claimed, mark, marked, unclaim, unmarked, without_row};
 pub(crate) use import::{Progress, progress, save_progress};
 pub(crate) use objects::refer;

@@ -78,8 +78,9 @@ pub(super) fn start(standing: &Value, newest: &[Summary], operator: Option<&str>
                     h1.quiet { "Newest articles" }
                     ol.articles id="newest" {
                         @for article in newest {
-                            li {
-                                h2 dir="auto" { a href={ "/articles/" (article.id) } { (article.title) } }
+                            // The title comes first, so it says for all of it which way it is written.
+                            li dir="auto" {
+                                h2 { a href={ "/articles/" (article.id) } { (article.title) } }
                                 p.facts {
                                     bdi { (article.source_name) }
                                     @for author in &article.authors { span.dot { "·" } bdi { (author.name) } }

@@ -44,8 +44,8 @@ const showStages = (stages) => {
 const showArticles = (articles) => {
   const key = articles.map((article) => article.id + ":" + article.version).join(" ");
   fill("newest", key, articles.map((article) => {
-    const item = make("li");
-    const title = make("h2", undefined, { dir: "auto" });
+    const item = make("li", undefined, { dir: "auto" });
+    const title = make("h2");
     title.append(make("a", article.title, { href: "/articles/" + article.id }));
     const facts = make("p", undefined, { class: "facts" });
     const parts = [make("bdi", article.source_name), ...article.authors.map((author) => make("bdi", author.name)),

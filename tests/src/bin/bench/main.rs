@@ -7,7 +7,7 @@
 //! | whether it depends on who watches | `watched` |
 //! | commit to readable | `latency` |
 //! | what producers pay | `enqueue`, `producers` |
-//! | what the relay uses | `footprint` |
+//! | what the relay uses, and each part of the pipeline beside its budget | `footprint` |
 //! | what consumers cost | `consume` |
 //! | what archiving costs beside the bare store | `archive` |
 //! | what a page and a site cost the scraper | `extract`, `crawl` |
@@ -68,7 +68,7 @@ async fn measure(options: &Options) -> Result<()> {
     let machine = Machine::look_at(&mut ground).await?;
     let mut sections = vec![];
     for name in options.sections() {
-        sections.push(match name {
+        let section = match name {
             Name::Drain => drain::section(&mut ground, options).await?,
             Name::History => history::section(&mut ground, options).await?,
             Name::Watched => watched::section(&mut ground, options).await?,
@@ -80,8 +80,12 @@ async fn measure(options: &Options) -> Result<()> {
             Name::Extract => extract::section(options)?,
             Name::Crawl => crawl::section(options).await?,
             Name::Read => read::section(options).await?,
-            Name::Footprint => footprint::section(&mut ground, options).await?,
-        });
+            Name::Footprint => {
+                sections.push(footprint::section(&mut ground, options).await?);
+                footprint::parts(options).await?
+            }
+        };
+        sections.push(section);
     }
     progress::clear();
     print!("{}", table::print(&machine.line(), &sections));

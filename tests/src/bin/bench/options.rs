@@ -31,6 +31,10 @@ pub struct Options {
     #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1_000..))]
     sent_rows: Option<u32>,
 
+    /// Articles that go through the separate programs, for the section `footprint`
+    #[arg(long, value_name = "ARTICLES", value_parser = clap::value_parser!(u32).range(1..))]
+    articles: Option<u32>,
+
     /// A folder of pages for the section `extract`, instead of made ones
     #[arg(long, value_name = "FOLDER")]
     pub pages: Option<PathBuf>,
@@ -73,7 +77,7 @@ pub enum Name {
     Crawl,
     /// What it takes to bring articles into the reader's file, and to find them
     Read,
-    /// Processor time and memory, idle and draining
+    /// Processor time and memory of the relay, idle and draining; memory of each part of the pipeline
     Footprint,
 }
 
@@ -89,6 +93,10 @@ impl Options {
 
     pub fn sent_rows(&self) -> i64 {
         i64::from(self.sent_rows.unwrap_or(if self.quick { 100_000 } else { 10_000_000 }))
+    }
+
+    pub fn articles(&self) -> u32 {
+        self.articles.unwrap_or(self.size(10_000, 200))
     }
 
     pub fn unsent_rows(&self) -> i64 {

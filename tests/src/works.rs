@@ -1,0 +1,126 @@
+//! The whole way from a page to a reader, of separate programs: a scripted site, both servers, and relay, Fallah, Hasad and Bisan as
+//! the processes that users run.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sqlx::{Connection, PgConnection};
+
+use crate::{Child, Site, Stage, address, binary};
+
+/// One of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    Relay,
+    Fallah,
+    Hasad,
+    Bisan,
+}
+
+impl Program {
+    pub const ALL: [Self; 4] = [Self::Relay, Self::Fallah, Self::Hasad, Self::Bisan];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Fallah => "fallah",
+            Self::Hasad => "hasad",
+            Self::Bisan => "bisan",
+        }
+    }
+}
+
+/// All that they share, and those that run.
+pub struct Works {
+    pub stage: Stage,
+    pub site: Site,
+    folder: tempfile::TempDir,
+    running: BTreeMap<Program, Child>,
+}
+
+impl Works {
+    /// Servers, tables and one source, `daily`, with these lines in its settings beside its sitemap `/sitemap.xml`. Nothing runs yet.
+    pub async fn open(lines: &str) -> Self {
+        let (stage, site) = tokio::join!(Stage::set(), Site::open());
+        let mut db = PgConnection::connect(&stage.database_url).await.expect("the server has just answered");
+        fallah::migrate(&mut db).await.expect("a fresh database can be migrated");
+        hasad::migrate(&mut db).await.expect("a fresh database can be migrated");
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = format!("sitemaps = [\"{}\"]\ndelay = \"0\"\n{lines}\n", site.url("/sitemap.xml"));
+        let sources = format!("[[source]]\nname = \"daily\"\n{source}");
+        std::fs::write(folder.path().join("sources.toml"), sources).expect("there is room for a small file");
+        Self { stage, site, folder, running: BTreeMap::new() }
+    }
+
+    /// One of the files that they share.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the archive's objects lie.
+    pub fn objects(&self) -> PathBuf {
+        self.file("objects/v2")
+    }
+
+    fn command(&self, program: Program) -> Command {
+        let mut command = Command::new(binary(program.name()));
+        command.arg("run");
+        let database = ("DATABASE_URL", self.stage.database_url.clone());
+        let redis = ("REDIS_URL", self.stage.redis.url());
+        let path = |path: &Path| path.display().to_string();
+        let settings = match program {
+            Program::Relay => vec![database, redis, ("RELAY_LISTEN", "127.0.0.1:0".to_owned())],
+            Program::Fallah => vec![
+                database,
+                ("FALLAH_SOURCES", path(&self.file("sources.toml"))),
+                ("FALLAH_ALLOW_NETS", "127.0.0.0/8".to_owned()),
+                ("FALLAH_CONTACT", "https://example.org/bot".to_owned()),
+                ("FALLAH_RETRY_DELAY_MIN", "100ms".to_owned()),
+                ("FALLAH_REMOVAL_INTERVAL", "100ms".to_owned()),
+            ],
+            Program::Hasad => vec![
+                database,
+                redis,
+                ("HASAD_STORE", format!("file://{}", self.file("objects").display())),
+                ("HASAD_CLAIM_AFTER", "1s".to_owned()),
+            ],
+            Program::Bisan => vec![
+                redis,
+                ("BISAN_DATABASE", path(&self.file("bisan.sqlite"))),
+                ("BISAN_LISTEN", "127.0.0.1:0".to_owned()),
+                ("BISAN_CLAIM_AFTER", "1s".to_owned()),
+            ],
+        };
+        command.envs(settings);
+        command
+    }
+
+    /// Starts one, with more settings.
+    pub fn start(&mut self, program: Program, settings: &[(&str, &str)]) {
+        let mut command = self.command(program);
+        command.envs(settings.iter().copied());
+        self.running.insert(program, Child::spawn(command));
+    }
+
+    /// One that runs.
+    ///
+    /// # Panics
+    /// If it was not started.
+    pub fn running(&self, program: Program) -> &Child {
+        self.running.get(&program).unwrap_or_else(|| panic!("{} was not started", program.name()))
+    }
+
+    /// Ends one as a crash of the machine would.
+    pub async fn kill_9(&mut self, program: Program) {
+        let mut child = self.running.remove(&program).expect("it was started");
+        child.kill_9();
+        child.wait().await;
+    }
+
+    /// Where readers look.
+    pub async fn readers(&self) -> SocketAddr {
+        address(self.running(Program::Bisan)).await
+    }
+}
