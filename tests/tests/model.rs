@@ -95,7 +95,7 @@ fn what_is_not_promised_is_what_the_page_says() {
 }
 
 fn found(scenario: Scenario) -> Box<Trouble> {
-    check(&scenario).err().expect("it has to be found")
+    check(&scenario).expect_err("it has to be found")
 }
 
 fn found_planted(planted: Planted, scenario: Scenario) -> Promise {

@@ -64,11 +64,13 @@ impl Program {
     /// Every verb with every server wrong in every way; and its help.
     async fn keeps_its_secrets(&self) {
         let mut commands = vec![];
-        for verb in &self.verbs {
+        for (nth, verb) in self.verbs.iter().enumerate() {
+            // All of them read their settings alike, so one verb tries everything.
+            let ways = if nth == 0 { &URLS[..] } else { &URLS[..3] };
             commands.push(self.command(&[&verb[..], &["--help"]].concat()));
             commands.push(self.command(&[&verb[..], &["--no-such-flag", CANARY]].concat()));
             for server in &self.servers {
-                for way in URLS {
+                for way in ways {
                     let mut command = self.command(verb);
                     command.env(server.variable, server.wrong_in(way));
                     commands.push(command);

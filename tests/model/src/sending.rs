@@ -10,17 +10,14 @@ const ROWS_MAX: usize = 2;
 
 pub fn ways(ways: &mut Ways, at: usize) {
     let (relay, table, redis) = (ways.from.relays[at], ways.from.table, ways.from.redis);
+    // A stream is known once it has a row.
+    let is_known = table.sent > 0 || ways.from.rows() != 0;
     match relay.phase {
-        Phase::Idle if relay.lane != Lane::Ready => {
-            // A stream is known once it has a row.
-            if table.sent > 0 || ways.from.rows() != 0 {
-                ways.relay(at, Move::Ask, |world| {
-                    world.relays[at].watch = Watch::Off;
-                    hear(world, at, world.seen_top());
-                });
-            }
-        }
-        Phase::Idle if relay.cursor < relay.at => read(ways, at),
+        Phase::Idle if relay.lane != Lane::Ready && is_known => ways.relay(at, Move::Ask, |world| {
+            world.relays[at].watch = Watch::Off;
+            hear(world, at, world.seen_top());
+        }),
+        Phase::Idle if relay.lane == Lane::Ready && relay.cursor < relay.at => read(ways, at),
         Phase::Read(batch) if relay.watch == Watch::Off && !ways.has(Planted::AppendsWithoutCompare) => {
             ways.relay(at, Move::Watch, |world| {
                 world.relays[at].watch = Watch::Holds;
