@@ -211,13 +211,25 @@ fn an_event_of_anything_is_read_or_refused_and_its_canonical_form_is_stable() {
     each(1_500, &mangled(exported()), |bytes| {
         let text = lossy(&bytes);
         let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else { return };
-        let canonical = contract::canonical(&value);
-        let again: serde_json::Value = serde_json::from_str(&canonical).expect("JSON");
-        assert_eq!(contract::canonical(&again), canonical, "{text}");
+        // What is hashed has no other numbers, and says so by a panic.
+        if has_integers_alone(&value) {
+            let canonical = contract::canonical(&value);
+            let again: serde_json::Value = serde_json::from_str(&canonical).expect("JSON");
+            assert_eq!(contract::canonical(&again), canonical, "{text}");
+        }
         let part = |name: &str| value.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
         let data = value.get("data").map(ToString::to_string).unwrap_or_default();
         let _ = (bisan::event::read(&part("type"), 1, &data), contract::source_name(&data));
     });
+}
+
+fn has_integers_alone(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Number(number) => number.is_i64() || number.is_u64(),
+        serde_json::Value::Array(values) => values.iter().all(has_integers_alone),
+        serde_json::Value::Object(members) => members.values().all(has_integers_alone),
+        _ => true,
+    }
 }
 
 /// Both programs that import files of lines, each with one file of damaged lines.
