@@ -33,7 +33,7 @@ const DRAIN_MAX: Duration = Duration::from_secs(2);
 #[command(next_help_heading = "Traces")]
 pub(crate) struct Collector {
     /// A collector of traces that speaks OTLP over HTTP, such as http://localhost:4318; without it there are none
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", hide_env_values = true, value_name = "URL")]
     pub(crate) otlp_endpoint: Option<String>,
 
     /// What it is to be told in headers: name=value,name=value

@@ -3,6 +3,7 @@
 //! - [`Postgres`], [`Redis`], [`Cluster`], [`Pooler`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`SearchServer`]: a Meilisearch, real where `MEILI_URL` says so, else a double with faults
+//! - [`mangled`]: what a hostile sender makes of something that was whole
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
 //! - [`Doing`], [`Effects`]: handlers for tests, and a ledger that cannot hide a duplicate
@@ -23,6 +24,7 @@ mod consuming;
 mod crawling;
 mod eventually;
 mod load;
+mod mangle;
 mod meili;
 mod process;
 mod proxy;
@@ -44,6 +46,7 @@ pub use consuming::{
 pub use crawling::Newsroom;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
+pub use mangle::{cases, mangled};
 pub use meili::{Copied, Double, Own, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};

@@ -57,6 +57,11 @@ impl Child {
         self.log.lock().expect("pushing a line does not panic").clone()
     }
 
+    /// Whether it has closed its output, as a program does that has ended.
+    pub fn has_ended(&self) -> bool {
+        self.readers.iter().all(JoinHandle::is_finished)
+    }
+
     /// Waits until it has said this, and returns the whole line.
     ///
     /// # Panics
@@ -65,7 +70,7 @@ impl Child {
         let what = format!("{} says {text:?}", self.name);
         let line = eventually(&what, async || {
             // In this order: a line that came before the end is found.
-            let ended = self.readers.iter().all(JoinHandle::is_finished);
+            let ended = self.has_ended();
             let line = self.log().lines().find(|line| line.contains(text)).map(str::to_owned);
             (line.is_some() || ended).then_some(line)
         });

@@ -3,8 +3,11 @@
 
 // The house itself.
 mod deploy;
+mod fuzz;
 mod harness;
 mod house;
+mod secrets;
+mod security;
 
 // Events in Postgres, and who may do what there.
 mod inbox;
@@ -19,6 +22,7 @@ mod cluster;
 mod crash;
 mod hostile;
 mod loss;
+mod model;
 mod outage;
 mod partitions;
 mod pause;

@@ -272,6 +272,18 @@ async fn wrong_flags_and_settings_are_one_sentence_and_exit_with_64() {
         (&["run", "--redis-url", "http://x"], "--redis-url (REDIS_URL) must begin with redis://"),
         (&["run", "--redis-url", "redisfoo"], "--redis-url (REDIS_URL) must begin with redis://"),
         (&["run", "--store", "s3://key:hunter2@archive"], "--store (HASAD_STORE) must hold no key"),
+        (
+            &["run", "--store", "s3://archive?key=hunter2"],
+            "--store (HASAD_STORE) must be a bucket and a prefix alone",
+        ),
+        (
+            &["run", "--store", "s3://archive", "--s3-endpoint", "http://me:hunter2@x"],
+            "--s3-endpoint (AWS_ENDPOINT_URL) must be a plain address",
+        ),
+        (
+            &["run", "--store", "s3://archive", "--s3-endpoint", "hunter2"],
+            "--s3-endpoint (AWS_ENDPOINT_URL) must begin with http://",
+        ),
         (&["import-ndjson", "x", "--object-bytes-max", "0"], "it must be at least 1 (HASAD_OBJECT_BYTES_MAX)"),
         (&["fsck", "--sample", "many"], "a sample is a number of objects, or a percentage such as 5%"),
         (&["fsck", "--store", "memory:"], "is gone with the process"),

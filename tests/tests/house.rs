@@ -202,6 +202,36 @@ fn nothing_is_unfinished_unchecked_or_passed_over() {
     }
 }
 
+#[test]
+fn every_crate_forbids_what_is_not_safe() {
+    let forbids = "unsafe_code = \"forbid\"";
+    let workspace = read("Cargo.toml");
+    assert!(workspace.contains(forbids));
+    let members = workspace.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).expect("members");
+    for member in members.split('"').skip(1).step_by(2) {
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        let inherits = manifest.contains("[lints]\nworkspace = true");
+        assert!(inherits || manifest.contains(forbids), "{member}");
+    }
+}
+
+/// What a dependency may be is written down, and looked at with everything else.
+#[test]
+fn what_may_come_in_is_checked_before_each_commit() {
+    assert!(read("dev").contains("cargo deny check bans licenses sources"));
+    let rules = read("deny.toml");
+    for rule in
+        ["unknown-registry = \"deny\"", "unknown-git = \"deny\"", "wildcards = \"deny\"", "crate = \"openssl-sys\""]
+    {
+        assert!(rules.contains(rule), "{rule}");
+    }
+    let lock = read("Cargo.lock");
+    let sources = lock.lines().filter_map(|line| line.strip_prefix("source = "));
+    let strangers: Vec<_> =
+        sources.filter(|source| !source.contains("github.com/rust-lang/crates.io-index")).collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+}
+
 /// What all.rs does not name would be neither built nor run, and nobody would miss it.
 #[test]
 fn every_file_of_tests_is_run() {
@@ -213,24 +243,47 @@ fn every_file_of_tests_is_run() {
     }
 }
 
-/// A promise is linked as `tests/tests/outage.rs: redis_away_costs_no_attempt`.
+/// A promise, and what stands against a threat, is linked as `tests/tests/outage.rs: redis_away_costs_no_attempt`.
 #[test]
 fn every_promise_is_linked_to_a_test_that_exists() {
-    let page = read("docs/guarantees.md");
-    let links: Vec<(&str, &str)> =
-        page.split('`').skip(1).step_by(2).filter_map(|code| code.split_once(".rs: ")).collect();
-    assert!(!links.is_empty(), "no promise is linked to its test");
-    let missing: Vec<_> = links
-        .into_iter()
-        .filter(|(file, test)| {
-            let code = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
-            let test = test.trim();
-            let at = code.find(&format!("fn {test}("));
-            // Its attribute stands close above it.
-            !at.is_some_and(|at| code[..at].lines().rev().take(6).any(|line| line.contains("test")))
-        })
-        .collect();
-    assert!(missing.is_empty(), "these tests do not exist: {missing:#?}");
+    for (page, least) in [("docs/guarantees.md", 50), ("docs/security.md", 40), ("docs/reliability.md", 10)] {
+        let links = links(&read(page));
+        assert!(links.len() >= least, "{page} links {} tests", links.len());
+        let missing: Vec<_> = links.iter().filter(|(file, test)| !is_test(file, test)).collect();
+        assert!(missing.is_empty(), "{page} links tests that do not exist: {missing:#?}");
+    }
+    // The list of what is fuzzed is one, too.
+    let missing: Vec<_> =
+        links(&read("tests/tests/fuzz.rs")).into_iter().filter(|(file, test)| !is_test(file, test)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// A threat without a test is a hope.
+#[test]
+fn every_threat_has_a_test() {
+    let page = read("docs/security.md");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| **")).collect();
+    assert!(rows.len() >= 12, "{} threats", rows.len());
+    for row in rows {
+        assert!(!links(row).is_empty(), "{row}");
+    }
+}
+
+fn links(page: &str) -> Vec<(String, String)> {
+    let codes = page.split('`').skip(1).step_by(2);
+    codes
+        .filter_map(|code| code.split_once(".rs: "))
+        .map(|(file, test)| (file.to_owned(), test.trim().to_owned()))
+        .collect()
+}
+
+fn is_test(file: &str, test: &str) -> bool {
+    let code = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+    let at = code.find(&format!("fn {test}("));
+    // Its attribute stands close above it; a property's may stand above its whole block.
+    at.is_some_and(|at| {
+        code[..at].lines().rev().take(6).any(|line| line.contains("test")) || code[..at].contains("proptest! {")
+    })
 }
 
 /// Its place in the lock file would forbid an application every newer rusqlite, even if it is never compiled.

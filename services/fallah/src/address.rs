@@ -67,7 +67,12 @@ impl Address {
             return Err(NotAnAddress::Credentials);
         }
         let host = url.host_str().unwrap_or_default();
-        let mut text = format!("{}://{}", url.scheme(), host.strip_suffix('.').unwrap_or(host));
+        let host = host.strip_suffix('.').unwrap_or(host);
+        // Without its dots nothing would be left of it, and the path's first piece would be read as the host.
+        if host.is_empty() || host.ends_with('.') {
+            return Err(NotAnAddress::Malformed(url::ParseError::EmptyHost));
+        }
+        let mut text = format!("{}://{host}", url.scheme());
         if let Some(port) = url.port() {
             text.push_str(&format!(":{port}"));
         }

@@ -96,7 +96,7 @@ pub(crate) fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The store: file:///var/lib/hasad, s3://bucket/prefix, or memory: (gone with the process, for `run` alone)
-    #[arg(long, env = "HASAD_STORE", default_value = "file:./.data/objects", value_name = "URL", help_heading = STORES)]
+    #[arg(long, env = "HASAD_STORE", hide_env_values = true, default_value = "file:./.data/objects", value_name = "URL", help_heading = STORES)]
     pub store: Address,
 
     /// Requests to the store at once, of one batch
@@ -104,7 +104,7 @@ pub struct Place {
     pub requests_max: NonZeroU16,
 
     /// Where the store is, if it is not Amazon's: http://127.0.0.1:9000
-    #[arg(long, env = "AWS_ENDPOINT_URL", value_name = "URL", help_heading = S3)]
+    #[arg(long, env = "AWS_ENDPOINT_URL", hide_env_values = true, value_name = "URL", help_heading = S3)]
     pub s3_endpoint: Option<Address>,
 
     /// Its region; most stores take any
@@ -153,23 +153,28 @@ impl Place {
         if self.store.has_credentials() {
             return Err(bad("must hold no key: it goes into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
         }
-        // What goes wrong on the way there is told with the whole address.
-        let plain = |endpoint: &Address| {
-            let url = Url::parse(endpoint.reveal()).ok();
-            let plain = url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
-            plain && !endpoint.has_credentials()
-        };
-        if self.s3_endpoint.as_ref().is_some_and(|endpoint| !plain(endpoint)) {
-            return Err(Unusable(
-                "--s3-endpoint (AWS_ENDPOINT_URL) must be a plain address such as http://127.0.0.1:9000, without a user or a \
-                 password: keys go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-                    .to_owned(),
-            ));
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(bad("must be a bucket and a prefix alone: s3://bucket/prefix"));
         }
         let bucket = url.host_str().ok_or_else(|| bad("names no bucket: s3://bucket/prefix"))?;
         let root = Path::from_url_path(url.path()).map_err(|_| bad("has a prefix that no store takes"))?;
+        self.check_endpoint()?;
         let store = self.s3(bucket).build().map_err(|error| bad(&outbox::in_words(&error)))?;
         Ok(Objects::new(Arc::new(store), root, !self.s3_unconditional, at_once))
+    }
+
+    /// What goes wrong on the way there is told with the whole address.
+    fn check_endpoint(&self) -> Result<(), Unusable> {
+        let Some(endpoint) = &self.s3_endpoint else { return Ok(()) };
+        let bad = |why: &str| Unusable(format!("--s3-endpoint (AWS_ENDPOINT_URL) {why}"));
+        let url = Url::parse(endpoint.reveal()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url.ok_or_else(|| bad("must begin with http:// or https://"))?;
+        if endpoint.has_credentials() || url.query().is_some() {
+            return Err(bad(
+                "must be a plain address, without a user or a password: keys go into AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ));
+        }
+        Ok(())
     }
 
     fn s3(&self, bucket: &str) -> AmazonS3Builder {

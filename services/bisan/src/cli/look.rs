@@ -140,8 +140,8 @@ fn head(article: &Summary) -> String {
 
 fn text(article: &Full) -> String {
     let Summary { source_url, version, authors, lead, .. } = &article.summary;
-    let names: Vec<_> = authors.iter().map(|Signature { id, name }| format!("{name} ({id})")).collect();
-    let mut lines = vec![head(&article.summary), format!("{source_url}  version {version}")];
+    let names: Vec<_> = authors.iter().map(|Signature { id, name }| format!("{} ({id})", printable(name))).collect();
+    let mut lines = vec![head(&article.summary), format!("{}  version {version}", printable(source_url))];
     if let (Some(at), Some(reason)) = (&article.deleted_at, &article.deleted_reason) {
         lines.push(format!("DELETED at {at}: {reason}"));
     }

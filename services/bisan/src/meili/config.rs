@@ -28,7 +28,7 @@ pub enum SearchWrite {
 #[derive(Debug, Clone, Args)]
 pub struct SearchServer {
     /// Meilisearch, as http://host:7700 (none: SQLite alone answers searches)
-    #[arg(long, env = "MEILI_URL", value_name = "URL")]
+    #[arg(long, env = "MEILI_URL", hide_env_values = true, value_name = "URL")]
     pub meili_url: Option<String>,
 
     /// Its key

@@ -39,6 +39,15 @@ fn two_spellings_are_one_address() {
     }
 }
 
+/// Written without its dots it would be `http:///evil.example`, whose host is read from the path.
+#[test]
+fn a_host_of_dots_is_no_address() {
+    for text in ["http://./evil.example", "http://..//evil.example", "https://example.org../a"] {
+        assert!(Address::parse(text).is_err(), "{text}");
+        assert!(address("http://example.org/").join(text).is_err(), "{text}");
+    }
+}
+
 #[test]
 fn schemes_hosts_and_trailing_slashes_stay_apart() {
     for (one, other) in [
