@@ -189,6 +189,9 @@ mod tests {
         assert!(matches!(failing(away()), Failure::Outage(_)));
         assert!(matches!(failing(crate::Error::Database(away())), Failure::Outage(_)));
         assert!(matches!(failing(sqlx::Error::PoolTimedOut), Failure::Outage(_)));
+        let hung_up = "unexpected response from SSLRequest: 0x00 (sqlx_postgres::connection::tls:95)";
+        assert!(matches!(failing(sqlx::Error::Protocol(hung_up.into())), Failure::Outage(_)));
+        assert!(matches!(failing(sqlx::Error::Protocol("something else".into())), Failure::Retry(_)));
     }
 
     #[test]

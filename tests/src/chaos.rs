@@ -23,5 +23,5 @@ pub use cast::{Cast, GROUPS, Ours, PARTITIONS, Places, TOPIC};
 pub use checker::{Verdict, judge};
 pub use fault::{Family, Fault};
 pub use history::{Buried, Effect, Entry, History, Written};
-pub use mutants::{MUTANTS, Mutant, play};
+pub use mutants::{MUTANTS, Mutant, Trial, play};
 pub use theatre::{Plan, Report, Theatre};

@@ -63,7 +63,7 @@ impl Effects {
 
     /// Makes the ledger and the inbox, unless they are there.
     pub async fn make(db: &PgPool) -> Self {
-        inbox::migrate(&mut *db.acquire().await.expect("Postgres is there")).await.expect("made");
+        inbox::migrate(&mut db.acquire().await.expect("Postgres is there")).await.expect("made");
         let ledger = "create table if not exists effects (nth bigserial, consumer_group text, event_id text, key text, seq bigint)";
         sqlx::query(ledger).execute(db).await.expect("made");
         Self { db: db.clone() }

@@ -47,6 +47,9 @@ mod examples;
 mod second_look;
 mod testing_kit;
 
+// All of that at once, at random.
+mod chaos;
+
 // The operator's surface.
 mod admin;
 mod admin_dead;

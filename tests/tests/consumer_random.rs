@@ -3,7 +3,7 @@
 //! again; what was settled is delivered again; in the middle Redis loses everything. In the end each event took effect once
 //! in each group, and those of each key in their order.
 //!
-//! `OUTBOX_TEST_SECONDS` sets how long (40), `OUTBOX_TEST_SEED` repeats a run's choices.
+//! `OUTBOX_TEST_SECONDS` sets how long (25), `OUTBOX_TEST_SEED` repeats a run's choices.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -66,7 +66,7 @@ fn check(group: &str, ids: &[String], keys: &BTreeMap<String, Vec<i64>>, written
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn randomized_kills_and_freezes_leave_each_effect_once_and_in_its_keys_order() {
     let mut chance = Chance::from_environment();
-    let seconds = std::env::var("OUTBOX_TEST_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(40);
+    let seconds = std::env::var("OUTBOX_TEST_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(25);
     let stage = Arc::new(Stage::set().await);
     let in_table = Effects::on(&stage).await;
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,7 +1,7 @@
 //! Everything at once, at random: writers that roll back, repeat each other's ids and sleep in their transactions; three
 //! relays without a lease that are killed and started again. In the end the streams equal the table.
 //!
-//! `OUTBOX_TEST_SECONDS` sets how long (60), `OUTBOX_TEST_SEED` repeats a run's choices.
+//! `OUTBOX_TEST_SECONDS` sets how long (30), `OUTBOX_TEST_SEED` repeats a run's choices.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ async fn check(stage: &Stage, stream: &str) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn randomized_kills_lose_nothing_and_double_nothing() {
     let mut chance = Chance::from_environment();
-    let seconds = std::env::var("OUTBOX_TEST_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    let seconds = std::env::var("OUTBOX_TEST_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30);
     let stage = Arc::new(Stage::set().await);
     let load = Arc::new(Load {
         stop: AtomicBool::new(false),

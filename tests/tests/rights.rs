@@ -294,8 +294,8 @@ async fn each_right_in_redis_that_is_taken_from_a_consumer_is_missed() {
             // Coming and going is work, too.
             let day = std::time::Duration::from_millis(800);
             for consumer in [
-                Consumer::builder(&url).stream("s").group("g").handler(handler()).retry(retry.clone()),
-                Consumer::builder(&url).partitions("s", 2).group("g").handler(handler()).retry(retry.clone()),
+                Consumer::builder(&url).stream("s").group("g").handler(handler()).retry(retry),
+                Consumer::builder(&url).partitions("s", 2).group("g").handler(handler()).retry(retry),
             ] {
                 if let Ok(consumer) = consumer.drain_max(day).build() {
                     let _ = tokio::time::timeout(day * 5, consumer.run(tokio::time::sleep(day))).await;

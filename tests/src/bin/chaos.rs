@@ -90,9 +90,6 @@ impl Kind {
     }
 }
 
-/// So many rounds has a mutant to show what it is.
-const MUTANT_ROUNDS_MAX: u64 = 30;
-
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let options = Options::try_parse().unwrap_or_else(|error| {
@@ -254,17 +251,10 @@ fn keep<C: Cast>(below: &Path, seed: u64, report: &Report, theatre: &Theatre<C>)
 async fn mutants(seed: u64) -> Result<bool> {
     let mut overlooked = 0;
     for mutant in MUTANTS {
-        let mut theatre = Theatre::open(mutant).await;
-        let plan = Plan { faults: mutant.faults.to_vec(), patience: Duration::from_secs(3) };
-        let mut found = Verdict::default();
-        let mut rounds = 0;
-        while rounds < MUTANT_ROUNDS_MAX && !found.says(mutant.is) {
-            found.add(theatre.round(seed + rounds, &plan).await.verdict);
-            rounds += 1;
-        }
-        let verdict = if found.says(mutant.is) { "found" } else { "OVERLOOKED" };
-        overlooked += u32::from(!found.says(mutant.is));
-        println!("{verdict:<11} {:<30} must be {:<13} rounds {rounds:>2}: {found}", mutant.name, mutant.is);
+        let trial = mutant.trial(seed).await;
+        let verdict = if trial.is_found() { "found" } else { "OVERLOOKED" };
+        overlooked += u32::from(!trial.is_found());
+        println!("{verdict:<11} {mutant}, after {} rounds: {}", trial.rounds, trial.verdict);
     }
     Ok(overlooked == 0)
 }

@@ -4,12 +4,16 @@
 mod consumer;
 mod relay;
 
+use std::fmt;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::cast::{Cast, Ours, Places};
+use super::checker::Verdict;
 use super::fault::Fault;
+use super::theatre::{Plan, Theatre};
 use crate::binary;
 
 /// One of them.
@@ -70,7 +74,41 @@ pub const MUTANTS: [Mutant; 20] = {
     ]
 };
 
+/// So many rounds has a mutant to show what it is.
+const ROUNDS_MAX: u64 = 30;
+
+/// What came of a mutant's trial.
+#[derive(Debug)]
+pub struct Trial {
+    is: &'static str,
+    pub rounds: u64,
+    /// One that does nothing at all is easily found, and shows nothing.
+    pub effects: usize,
+    pub verdict: Verdict,
+}
+
+impl Trial {
+    /// Whether the checker has found it, by its own fault.
+    pub fn is_found(&self) -> bool {
+        self.verdict.says(self.is) && self.effects > 0
+    }
+}
+
 impl Mutant {
+    /// Rounds with what brings it out, until the checker says what it is.
+    pub async fn trial(self, seed: u64) -> Trial {
+        let mut theatre = Theatre::open(self).await;
+        let plan = Plan { faults: self.faults.to_vec(), patience: Duration::from_secs(3) };
+        let mut trial = Trial { is: self.is, rounds: 0, effects: 0, verdict: Verdict::default() };
+        while trial.rounds < ROUNDS_MAX && !trial.is_found() {
+            let report = theatre.round(seed + trial.rounds, &plan).await;
+            trial.effects += report.history.effects.len();
+            trial.verdict.add(report.verdict);
+            trial.rounds += 1;
+        }
+        trial
+    }
+
     pub fn named(name: &str) -> Option<Self> {
         MUTANTS.into_iter().find(|mutant| mutant.name == name)
     }
@@ -79,6 +117,12 @@ impl Mutant {
         let mut command = Command::new(binary("mutant"));
         command.arg(self.name).env("DATABASE_URL", &places.database_url).env("REDIS_URL", &places.redis_url);
         command
+    }
+}
+
+impl fmt::Display for Mutant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.is)
     }
 }
 

@@ -38,7 +38,7 @@ const REST: Duration = Duration::from_millis(5);
 /// Its books. Two start at once, so that one may find the tables half made.
 const BOOKS: &str = "
     create table if not exists mutant_sent (seq bigint primary key);
-    create table if not exists mutant_last (only integer primary key, seq bigint);
+    create table if not exists mutant_last (one integer primary key, seq bigint);
     insert into mutant_last values (1, 0) on conflict do nothing";
 
 /// What stands below it, by habit: rows that are not marked, or rows above the last number.
