@@ -435,7 +435,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             verbs::doctor(&examined.config, examined.json).await?;
         }
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "relay", &mut std::io::stdout());
+            // Written as everything else is: whoever reads may have read enough.
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "relay", &mut script);
+            terminal::print(&String::from_utf8_lossy(&script));
         }
         Verb::Man { folder } => verbs::man(Cli::command(), folder.as_deref())?,
         Verb::Dead(verb) => dead_letters(verb).await?,

@@ -80,12 +80,22 @@ impl Relay {
     }
 
     /// Redis has less than it had: the rows are still here, and go again under the same numbers.
+    ///
+    /// Groups come first. Once the loss is written down nobody hears of it again, and a group that is not there when groups
+    /// are next looked at loses its saved position.
     async fn lost(&mut self, stream: &str, from: Seq, to: Seq) -> Result<(), Error> {
+        let positions = store::group_positions(&mut self.db, stream).await?;
+        let plan = rebuild::plan(self.lanes.get_mut(stream).generation, &positions);
+        if let Err(outage) = self.redis.met().restore(stream, &plan.groups).await {
+            self.lanes.unhear(stream, to);
+            return Err(outage.into());
+        }
         let Some(pruned) = store::cut_back(&mut self.db, stream, from - 1).await? else {
             // Until it is written down, it has not been heard.
             self.lanes.unhear(stream, to);
             return Ok(());
         };
+        self.lanes.get_mut(stream).reported = None;
         tracing::warn!(stream, from, to, "Redis lost entries; they are sent again");
         count(&self.pulse.rebuilt_entries, (to - from + 1).unsigned_abs());
         if pruned >= from {
@@ -96,11 +106,6 @@ impl Relay {
                 "retention had deleted some of them: they cannot be sent again"
             );
         }
-        let positions = store::group_positions(&mut self.db, stream).await?;
-        let lane = self.lanes.get_mut(stream);
-        lane.reported = None;
-        let plan = rebuild::plan(lane.generation, &positions);
-        self.redis.met().restore(stream, &plan.groups).await?;
         Ok(())
     }
 

@@ -219,11 +219,12 @@ impl Relay {
         if self.overtaking.is_time(now)
             && let Some(overtaking) = self.frontier.overtakable(now, self.config.overtake_after)
         {
+            let begun = Instant::now();
             tracing::debug!(?overtaking, "going past transactions that stay open; see `relay blockers`");
             store::overtake(&mut self.db, &overtaking).await?;
             self.frontier.overtake(&overtaking);
             count(&self.pulse.overtakings, 1);
-            self.overtaking.done(now);
+            self.overtaking.done(begun);
             self.schedule.overtaken_at(now);
         }
         Ok(())
@@ -244,6 +245,8 @@ impl Relay {
         if self.discovered == Some(self.frontier.at()) || !self.discovering.is_time(now) {
             return Ok(());
         }
+        // What the turn has waited for before is none of its cost.
+        let begun = Instant::now();
         self.discovered = Some(self.frontier.at());
         let (checkpoints, changes) = store::checkpoints(&mut self.db).await?;
         for checkpoint in checkpoints {
@@ -254,7 +257,7 @@ impl Relay {
             store::pause::heard(&mut self.reports, changes).await?;
             self.changes_heard = changes;
         }
-        self.discovering.done(now);
+        self.discovering.done(begun);
         Ok(())
     }
 

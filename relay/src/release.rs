@@ -125,6 +125,7 @@ impl Relay {
 
     /// Looks at what appeared among overtaken numbers whose writers have ended.
     pub(crate) async fn decide_overtaken(&mut self, now: Instant) -> Result<(), Error> {
+        let begun = Instant::now();
         let all = store::overtaken(&mut self.db).await?;
         if all.is_empty() {
             return Ok(());
@@ -136,7 +137,7 @@ impl Relay {
             let ended = still_writing(&overtaken.writers, &mark).is_empty();
             self.decide(overtaken, ended, now).await?;
         }
-        self.schedule.overtaken_by(now + OVERTAKEN_SOON.max(now.elapsed() * 4));
+        self.schedule.overtaken_by(now + OVERTAKEN_SOON.max(begun.elapsed() * 4));
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use outbox_tests::chaos::{Cast, Family, Fault, MUTANTS, Ours, Plan, Report, Theatre, Verdict};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Kills, freezes, cuts, fills, flushes and restarts everything at random, under load, and checks what became of each
 /// event.
@@ -19,7 +20,7 @@ use serde_json::json;
     max_term_width = 100,
     after_help = "Examples:
   ./dev chaos                                      40 rounds of everything, some two minutes
-  ./dev chaos --rounds 1000 --faults kills         as it stands in docs/reliability.md
+  ./dev chaos --rounds 1000 --faults kills         processes die, freeze and stop, for most of an hour
   ./dev chaos --seed 4711 --rounds 1               the faults of one round again
   ./dev chaos --mutants                            whether the checker finds what it must find
 
@@ -42,14 +43,14 @@ struct Options {
 
     /// Only these kinds of faults
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,...")]
-    faults: Vec<Kind>,
+    faults: Vec<Family>,
 
     /// Only these faults, by their names, such as flush or kill-relay
     #[arg(long, value_enum, value_delimiter = ',', value_name = "FAULT,...", hide_possible_values = true)]
     only: Vec<Fault>,
 
     /// Put known faulty programs on trial instead: each must be found
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["rounds", "profile", "faults", "only", "keep", "json"])]
     mutants: bool,
 
     /// Where the history of a round that failed is kept
@@ -67,29 +68,6 @@ enum Profile {
     Nightly,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    /// Processes die, freeze, and are asked to stop
-    Kills,
-    /// Connections end, hang, slow down, and lose a reply
-    Wires,
-    /// Servers crash, are full, throw everybody out, and deliver again
-    Outages,
-    /// Redis comes back with less than it had
-    Losses,
-}
-
-impl Kind {
-    fn family(self) -> Family {
-        match self {
-            Self::Kills => Family::Kills,
-            Self::Wires => Family::Wires,
-            Self::Outages => Family::Outages,
-            Self::Losses => Family::Losses,
-        }
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let options = Options::try_parse().unwrap_or_else(|error| {
@@ -98,7 +76,14 @@ async fn main() -> Result<ExitCode> {
     });
     let from_clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs() % 1_000_000 * 1_000);
     let seed = options.seed.unwrap_or_else(from_clock);
-    let good = if options.mutants { mutants(seed).await? } else { ours(&options, seed).await? };
+    let run = async { if options.mutants { mutants(seed).await } else { ours(&options, seed).await } };
+    // Dropped, so that every server and process of ours ends with it.
+    let mut term = signal(SignalKind::terminate())?;
+    let good = tokio::select! {
+        good = run => good?,
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(130)),
+        _ = term.recv() => return Ok(ExitCode::from(143)),
+    };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -184,10 +169,9 @@ impl Tally {
 
 async fn ours(options: &Options, seed: u64) -> Result<bool> {
     let rounds = options.rounds.unwrap_or(if options.profile == Profile::Quick { 40 } else { 1_000 });
-    let families: Vec<_> = options.faults.iter().map(|kind| kind.family()).collect();
-    let faults = match (families.is_empty(), options.only.is_empty()) {
+    let faults = match (options.faults.is_empty(), options.only.is_empty()) {
         (true, true) => Fault::ALL.to_vec(),
-        _ => [Fault::of(&families), options.only.clone()].concat(),
+        _ => [Fault::of(&options.faults), options.only.clone()].concat(),
     };
     let plan = Plan { faults, patience: Duration::from_secs(30) };
     println!("{rounds} rounds from seed {seed}");

@@ -56,7 +56,7 @@ impl Cast for Ours {
         let mut command = Command::new(binary("relay"));
         command.args(["run", "--lease=0", "--batch-rows-max=50", "--report-interval=100ms"]);
         command.arg(format!("--overtake-after={}ms", OVERTAKE_AFTER.as_millis()));
-        command.args(["--poll-interval=20ms", "--sleep-after=200ms", "--publish-timeout=500ms", "--trim-after=1s"]);
+        command.args(["--poll-interval=20ms", "--sleep-after=200ms", "--publish-timeout=500ms", "--trim-after=10s"]);
         command.args(["--retry-delay-min=10ms", "--retry-delay-max=200ms", "--listen=off", "--log=warn"]);
         command.env("DATABASE_URL", &places.database_url).env("REDIS_URL", &places.redis_url);
         command

@@ -76,8 +76,12 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Says what became of each event. Whatever happens to one of an earlier round, which was over, is once too often.
-pub fn judge(history: &History, earlier: &BTreeSet<String>) -> Verdict {
+/// The events of earlier rounds, each with the number under which it stood in its stream, if it was seen there.
+pub type Earlier = BTreeMap<String, Option<String>>;
+
+/// Says what became of each event. Whatever happens to one of an earlier round, which was over, is once too often, but for
+/// an entry that a Redis lost and was sent again: under its number.
+pub fn judge(history: &History, earlier: &Earlier) -> Verdict {
     let mut verdict = Verdict::default();
     let committed: BTreeMap<&str, &Written> = history.committed.iter().map(|event| (&*event.id, event)).collect();
     for group in &history.groups {
@@ -93,7 +97,7 @@ pub fn judge(history: &History, earlier: &BTreeSet<String>) -> Verdict {
 fn of_group(
     group: &str,
     history: &History,
-    earlier: &BTreeSet<String>,
+    earlier: &Earlier,
     committed: &BTreeMap<&str, &Written>,
     verdict: &mut Verdict,
 ) {
@@ -106,7 +110,7 @@ fn of_group(
         *counts.entry(id).or_default() += 1;
     }
     for (id, count) in &counts {
-        if earlier.contains(*id) {
+        if earlier.contains_key(*id) {
             verdict.duplicated.push(format!("{id} took effect in {group} again, in a later round"));
         } else if !committed.contains_key(id) {
             verdict.unexpected.push(format!("{id} took effect in {group}, and nobody committed it"));
@@ -120,7 +124,7 @@ fn of_group(
     for letter in letters {
         let (id, again) = (&letter.id, !buried.insert(&*letter.id));
         match committed.get(&**id) {
-            None if earlier.contains(id) || again => {}
+            None if earlier.contains_key(id) || again => {}
             None => verdict
                 .unexpected
                 .push(format!("{id} lies among the dead letters of {group}, and nobody committed it")),
@@ -168,18 +172,22 @@ fn disorder(group: &str, effects: &[&str], committed: &BTreeMap<&str, &Written>,
     }
 }
 
-fn entries(
-    history: &History,
-    earlier: &BTreeSet<String>,
-    committed: &BTreeMap<&str, &Written>,
-    verdict: &mut Verdict,
-) {
+fn entries(history: &History, earlier: &Earlier, committed: &BTreeMap<&str, &Written>, verdict: &mut Verdict) {
     let mut seen: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     for entry in &history.entries {
         if let Some(before) = seen.insert((&entry.stream, &entry.id), &entry.number) {
             verdict.doubled.push(format!("{} is in {} as {before} and as {}", entry.id, entry.stream, entry.number));
         }
-        if !committed.contains_key(&*entry.id) && !earlier.contains(&entry.id) {
+        match earlier.get(&entry.id) {
+            Some(Some(number)) if *number != entry.number => {
+                verdict
+                    .doubled
+                    .push(format!("{} was {number} in {} and is {}, too", entry.id, entry.stream, entry.number));
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        if !committed.contains_key(&*entry.id) {
             verdict.unexpected.push(format!("{} is in {}, and nobody committed it", entry.id, entry.stream));
         }
     }
@@ -222,7 +230,7 @@ mod tests {
     fn said(change: impl FnOnce(&mut History)) -> Vec<&'static str> {
         let mut history = good();
         change(&mut history);
-        judge(&history, &BTreeSet::from(["before".to_owned()]))
+        judge(&history, &Earlier::from([("before".to_owned(), Some("1-0".to_owned()))]))
             .findings()
             .into_iter()
             .filter(|(_, found)| !found.is_empty())
@@ -250,6 +258,7 @@ mod tests {
         assert_eq!(said(|history| history.effects.push(effect("a"))), ["duplicated"]);
         assert_eq!(said(|history| history.entries.push(entry("a", "1-9"))), ["doubled"]);
         assert_eq!(said(|history| history.effects.push(effect("x"))), ["unexpected"]);
+        assert_eq!(said(|history| history.entries.push(entry("before", "1-9"))), ["doubled"]);
         assert_eq!(said(|history| history.entries.push(entry("x", "1-9"))), ["unexpected"]);
         assert_eq!(said(|history| history.buried.push(letter("x", "rejected"))), ["unexpected"]);
         assert_eq!(said(|history| history.effects.reverse()), ["out of order"]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use redis::Value;
 
-use super::cast::{Cast, GROUPS};
+use super::cast::Cast;
 use super::theatre::Theatre;
 use crate::{Chance, Signal, eventually};
 
@@ -35,15 +35,15 @@ pub enum Fault {
 }
 
 /// Faults of one kind, for runs that ask one question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Family {
-    /// Processes die, freeze, and are asked to stop.
+    /// Processes die, freeze, and are asked to stop
     Kills,
-    /// Connections end, hang, slow down, and lose an answer to what was done.
+    /// Connections end, hang, slow down, and lose an answer to what was done
     Wires,
-    /// Servers crash, are full, throw everybody out, and deliver again.
+    /// Servers crash, are full, throw everybody out, and deliver again
     Outages,
-    /// Redis comes back with less than it had.
+    /// Redis comes back with less than it had
     Losses,
 }
 
@@ -198,7 +198,8 @@ impl<C: Cast> Theatre<C> {
             Fault::DeliverAgain => {
                 let streams = self.cast.streams();
                 let stream = &streams[chance.below(streams.len() as u64) as usize];
-                let group = GROUPS[chance.below(GROUPS.len() as u64) as usize];
+                let groups = self.cast.groups();
+                let group = groups[chance.below(groups.len() as u64) as usize];
                 let mut redis = self.redis().connection().await;
                 // A group that is not there yet has nothing to repeat.
                 let _ = redis::cmd("XGROUP").arg(&["SETID", stream, group, "0"]).exec_async(&mut redis).await;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::cast::{Cast, Places};
-use super::checker::{Verdict, judge};
+use super::checker::{Earlier, Verdict, judge};
 use super::fault::Fault;
 use super::history::History;
 use super::pen::{Pens, Told};
@@ -53,7 +53,7 @@ pub struct Theatre<C> {
     pub(super) wires: [Proxy; 4],
     pub(super) actors: Vec<Actor>,
     pub(super) witness: Witness,
-    earlier: BTreeSet<String>,
+    earlier: Earlier,
     rounds: u64,
     database: String,
     _folder: TempDir,
@@ -111,7 +111,7 @@ impl<C: Cast> Theatre<C> {
             wires,
             actors: vec![],
             witness,
-            earlier: BTreeSet::new(),
+            earlier: Earlier::new(),
             rounds: 0,
             database: url,
             _folder: folder,
@@ -150,7 +150,10 @@ impl<C: Cast> Theatre<C> {
 
         self.witness.look_ahead(&self.redis[self.primary]).await;
         let (events, verdict) = (history.committed.len(), judge(&history, &self.earlier));
-        self.earlier.extend(history.committed.iter().map(|event| event.id.clone()));
+        self.earlier.extend(history.committed.iter().map(|event| (event.id.clone(), None)));
+        for entry in &history.entries {
+            self.earlier.insert(entry.id.clone(), Some(entry.number.clone()));
+        }
         Report { faults, events, rest, took: began.elapsed(), verdict, history }
     }
 

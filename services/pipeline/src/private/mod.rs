@@ -92,7 +92,7 @@ impl Kept {
             Kind::Postgres { password, .. } => {
                 format!("postgres://postgres:{password}@127.0.0.1:{}/postgres", self.port)
             }
-            Kind::Redis { password, .. } => format!("redis://:{password}@127.0.0.1:{}/0", self.port),
+            Kind::Redis { password, .. } => format!("redis://default:{password}@127.0.0.1:{}/0", self.port),
         }
     }
 
