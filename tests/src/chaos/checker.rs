@@ -178,14 +178,13 @@ fn entries(history: &History, earlier: &Earlier, committed: &BTreeMap<&str, &Wri
         if let Some(before) = seen.insert((&entry.stream, &entry.id), &entry.number) {
             verdict.doubled.push(format!("{} is in {} as {before} and as {}", entry.id, entry.stream, entry.number));
         }
-        match earlier.get(&entry.id) {
-            Some(Some(number)) if *number != entry.number => {
+        if let Some(before) = earlier.get(&entry.id) {
+            if let Some(number) = before.as_ref().filter(|number| **number != entry.number) {
                 verdict
                     .doubled
                     .push(format!("{} was {number} in {} and is {}, too", entry.id, entry.stream, entry.number));
             }
-            Some(_) => continue,
-            None => {}
+            continue;
         }
         if !committed.contains_key(&*entry.id) {
             verdict.unexpected.push(format!("{} is in {}, and nobody committed it", entry.id, entry.stream));
