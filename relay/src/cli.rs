@@ -363,7 +363,7 @@ impl Which {
 
     fn filter(self, ids: Vec<String>) -> Filter {
         let Self { stream, r#type, group, search } = self;
-        Filter { ids, stream, r#type, group, search, without: vec![] }
+        Filter { ids, stream, r#type, group, search, found: None }
     }
 }
 

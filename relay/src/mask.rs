@@ -11,13 +11,13 @@ use serde_json::value::RawValue;
 use crate::store::dead::DeadLetter;
 
 /// What is masked unless somebody says something else: what looks like a secret.
-pub(crate) const SECRETS: &str = "*password*,*passwd*,*passphrase*,*secret*,*token*,*api_key*,*access_key*,*private_key*,*credential*,authorization,cookie,set_cookie";
+pub(crate) const SECRETS: &str = "*password*,*passwd*,*passphrase*,*secret*,*token*,*api_key*,*access_key*,*private_key*,*credential*,*authorization*,cookie,set_cookie";
 /// What stands in its place.
 const MASKED: &str = "\"***\"";
 /// So many rules.
 const RULES_MAX: usize = 200;
-/// What lies deeper is hidden: nobody has looked at it. The library takes no deeper events.
-const DEPTH_MAX: usize = 128;
+/// What lies deeper is hidden: nobody has looked at it. Each level is read once more by the one above it.
+const DEPTH_MAX: usize = 32;
 
 /// Rules, as they are written: `email`, `*token*`, `order.*:customer.address`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,9 +69,35 @@ impl FromStr for Mask {
     }
 }
 
-/// A key without what people write differently: `apiKey`, `api-key` and `API_KEY` are one.
+/// A key without what people write differently: `apiKey`, `api-key`, `api.key` and `API_KEY` are one, also in the wide letters
+/// of East Asian keyboards.
 fn plain(key: &str) -> String {
-    key.chars().filter(|sign| !matches!(sign, '_' | '-' | ' ')).flat_map(char::to_lowercase).collect()
+    let narrow = |sign: char| match sign {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(sign) - 0xfee0).unwrap_or(sign),
+        _ => sign,
+    };
+    key.chars()
+        .map(narrow)
+        .filter(|sign| sign.is_alphanumeric() || *sign == '*')
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Whether a text that is no JSON names a value as a key would: `password=x`, `"token": "x"`, or a piece of JSON.
+fn names(text: &str, hides: impl Fn(&str) -> bool) -> bool {
+    let part_of_a_name = |sign: char| sign.is_alphanumeric() || matches!(sign, '_' | '-' | '.');
+    let mut rest = text;
+    while let Some(from) = rest.find(part_of_a_name) {
+        let name = &rest[from..];
+        let to = name.find(|sign| !part_of_a_name(sign)).unwrap_or(name.len());
+        let (name, after) = name.split_at(to);
+        let sign = after.trim_start_matches(['"', '\'', '\\', ' ']);
+        if sign.starts_with([':', '=']) && hides(name) {
+            return true;
+        }
+        rest = after;
+    }
+    false
 }
 
 impl Glob {
@@ -271,7 +297,7 @@ impl<'m> Place<'m> {
                 Left::Whole => Left::Whole,
                 Left::Text(left) => Left::Text(serde_json::Value::from(left).to_string()),
             },
-            _ if self.paths.is_empty() => Left::Whole,
+            _ if self.paths.is_empty() && !names(&inner, |name| self.mask.hides(name)) => Left::Whole,
             _ => Left::hidden(),
         }
     }
@@ -375,6 +401,11 @@ mod tests {
             "Authorization",
             "Set-Cookie",
             "clientSecret",
+            "pass.word",
+            "api/key",
+            "pass\u{200b}word",
+            "\u{ff30}assword",
+            "Proxy-Authorization",
         ] {
             assert!(mask(SECRETS).hides(key), "{key}");
         }
@@ -429,6 +460,24 @@ mod tests {
             shown("t:body.email", "t", r#"{"body": "{\"email\": 1}"}"#),
             r#"{"body": "{\"email\": \"***\"}"}"#
         );
+    }
+
+    #[test]
+    fn a_text_that_names_a_secret_is_hidden_though_it_is_no_json() {
+        for text in [
+            r#"{\"password\":\"hunter2\""#,
+            r#"{\"a\":1}\n{\"password\":\"hunter2\"}"#,
+            r#"payload={\"password\": \"hunter2\"}"#,
+            "user=ann&password=hunter2",
+            "Password : hunter2",
+        ] {
+            let payload = format!(r#"{{"body": "{text}"}}"#);
+            assert_eq!(shown("password", "t", &payload), r#"{"body": "***"}"#, "{text}");
+        }
+        for text in ["her password was lost", "at 10:30 = noon", "[draft] on passwords"] {
+            let payload = format!(r#"{{"body": "{text}"}}"#);
+            assert_eq!(shown("password", "t", &payload), payload);
+        }
     }
 
     #[test]

@@ -123,7 +123,8 @@ impl Relay {
     pub async fn tick(&mut self) -> Result<Tick, Error> {
         count(&self.pulse.turns, 1);
         let tick = self.turn_once().await?;
-        if !matches!(tick, Tick::Paused(_)) {
+        // A relay that rests because Redis stayed away is in the same trouble as before, and since then.
+        if matches!(tick, Tick::Sent(_) | Tick::Idle) {
             self.pulse.out_of_trouble();
         }
         self.pulse.beat(match tick {
@@ -141,6 +142,9 @@ impl Relay {
             if is_time(&mut self.schedule.look, now, LOOK_EVERY_WHILE_RESTING) {
                 let there = self.redis.look(&self.config, now).await?;
                 self.pulse.redis_is_there(there);
+                if there {
+                    self.pulse.out_of_trouble();
+                }
             }
             return Ok(Tick::Resting(rest));
         }

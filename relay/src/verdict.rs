@@ -110,7 +110,8 @@ pub(crate) fn judge(told: Told<'_>, own: Option<&Own>, now: Timestamp) -> Verdic
         Told::Nothing { .. } => None,
     };
     let waiting = standing.map_or(0, Standing::unsent);
-    found.of_this_relay(own, waiting);
+    let another_works = standing.is_some_and(|standing| standing.relay.holder.is_some());
+    found.of_this_relay(own, another_works, waiting);
     if let Told::Nothing { why, seconds } = told
         && own.is_none_or(|own| own.trouble.is_none())
     {
@@ -149,13 +150,14 @@ impl Found {
         self.0.last_mut().expect("it was just added")
     }
 
-    fn of_this_relay(&mut self, own: Option<&Own>, waiting: i64) {
+    fn of_this_relay(&mut self, own: Option<&Own>, another_works: bool, waiting: i64) {
         let Some(own) = own else { return };
         if own.hangs {
             let sentence = "Stuck: the relay's loop hangs. A restart helps, and loses nothing.";
             self.add(Level::Stuck, "hangs", sentence);
         }
-        if let Some((away, words, seconds)) = &own.trouble {
+        let rests = own.phase == Phase::Resting && another_works;
+        if let Some((away, words, seconds)) = own.trouble.as_ref().filter(|_| !rests) {
             let (kind, what) = match away {
                 Away::Redis => ("redis", redis_in_words(words)),
                 Away::Postgres => ("postgres", "Postgres is away"),
@@ -163,7 +165,7 @@ impl Found {
             let sentence = format!("Stuck for {}: {what}.{}", age(*seconds), that_wait(waiting));
             self.add(Level::Stuck, kind, sentence).reason = Some(words.clone());
         }
-        if own.phase == Phase::Resting && !own.redis_is_there {
+        if rests && !own.redis_is_there {
             let sentence = "This relay rests, and could not take over: it cannot reach Redis.";
             self.add(Level::Look, "rests", sentence);
         }
@@ -185,10 +187,14 @@ impl Found {
         let flowing: Vec<&StreamStatus> = streams.iter().filter(|stream| stream.paused_at.is_none()).collect();
         let waits = flowing.iter().filter_map(|stream| stream.oldest_unsent_seconds).fold(0.0, f64::max);
 
-        let open = |blocker: &&Blocker| blocker.open_seconds.is_some_and(|open| open > LIMITS.well_seconds);
-        if let Some(blocker) = blockers.iter().find(open)
+        let speed = flowing.iter().map(|stream| stream.sent_per_second).sum::<f64>();
+        // What waits for longer than it is open waits for something else; and while events leave, nothing holds them.
+        let holds = |blocker: &&Blocker| blocker.open_seconds.is_some_and(|open| open >= waits);
+        if let Some(blocker) = blockers.iter().find(holds)
             && relay.frontier < relay.last
             && waits > LIMITS.well_seconds
+            && speed == 0.0
+            && !explained
         {
             explained = true;
             let sentence =
@@ -208,14 +214,14 @@ impl Found {
         }
         self.of_pauses(standing, now);
         if !explained && waits > LIMITS.behind_seconds {
-            let unsent = events(flowing.iter().map(|stream| stream.unsent).sum());
-            let speed = flowing.iter().map(|stream| stream.sent_per_second).sum::<f64>();
+            let unsent = flowing.iter().map(|stream| stream.unsent).sum();
+            let (unsent, s) = (events(unsent), if unsent == 1 { "s" } else { "" });
             let waits = age(waits);
             let finding = if speed > 0.0 {
-                let sentence = format!("Behind by {waits}: {unsent} wait, and {} are sent.", rate(speed));
+                let sentence = format!("Behind by {waits}: {unsent} wait{s}, and {} are sent.", rate(speed));
                 self.add(Level::Behind, "behind", sentence)
             } else {
-                let sentence = format!("Stuck for {waits}: {unsent} wait, and nothing is sent.");
+                let sentence = format!("Stuck for {waits}: {unsent} wait{s}, and nothing is sent.");
                 let finding = self.add(Level::Stuck, "silent", sentence);
                 finding.reason = Some("The relay's log and `relay doctor` know more.".to_owned());
                 finding
@@ -396,6 +402,43 @@ mod tests {
                 "frontier",
                 "Stuck for 3 s: a transaction holds the frontier. 1,234 events wait; nothing is lost.",
                 "a transaction (pid 99), open for 4 min",
+            )],
+        ),
+        (
+            "a transaction that began after what waits",
+            |standing, _| {
+                waiting(standing, 19.0);
+                standing.blockers.push(Blocker { open_seconds: Some(4.0), ..blocker() });
+            },
+            &[(
+                Level::Stuck,
+                "silent",
+                "Stuck for 19 s: 1,234 events wait, and nothing is sent.",
+                "The relay's log and `relay doctor` know more.",
+            )],
+        ),
+        (
+            "a transaction that was overtaken, while events leave",
+            |standing, _| {
+                waiting(standing, 22.0);
+                standing.streams[0].sent_per_second = 1_800.0;
+                standing.blockers.push(blocker());
+            },
+            &[(Level::Behind, "behind", "Behind by 22 s: 1,234 events wait, and 1,800/s are sent.", "")],
+        ),
+        (
+            "a sole relay that gave the lease up because Redis stays away",
+            |standing, own| {
+                waiting(standing, 30.0);
+                standing.relay.holder = None;
+                (own.phase, own.redis_is_there) = (Phase::Resting, false);
+                own.trouble = Some((Away::Redis, "refused".into(), 31.0));
+            },
+            &[(
+                Level::Stuck,
+                "redis",
+                "Stuck for 31 s: Redis cannot be reached. 1,234 events wait; nothing is lost.",
+                "refused",
             )],
         ),
         (

@@ -83,6 +83,10 @@ fn is_built(program: &str) -> bool {
     !to_come || root().join("services").join(program).is_dir()
 }
 
+fn is_of_a_name(sign: char) -> bool {
+    sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == '_'
+}
+
 /// Every variable that a verb reads, as its own `--help` says: those of secrets also as NAME_FILE.
 fn variables(program: &str, verb: &str) -> BTreeSet<String> {
     let help = Command::new(binary(program)).args([verb, "--help"]).output().expect("a program of ours");
@@ -92,8 +96,10 @@ fn variables(program: &str, verb: &str) -> BTreeSet<String> {
     let mut found: BTreeSet<String> =
         after.map(|word| word.split(['=', ']']).next().expect("a first part").to_owned()).collect();
     if let Some((_, secrets)) = help.split_once("NAME_FILE, too:") {
-        let line = secrets.trim_start().lines().next().unwrap_or_default();
-        found.extend(line.split(", ").map(|name| format!("{name}_FILE")));
+        // The list may be longer than a line, and ends where something else begins.
+        let names =
+            secrets.split_whitespace().take_while(|word| word.trim_end_matches(',').chars().all(is_of_a_name));
+        found.extend(names.map(|name| format!("{}_FILE", name.trim_end_matches(','))));
     }
     assert!(found.len() > 1, "{program} {verb} --help names no variables");
     found

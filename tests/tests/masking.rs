@@ -1,5 +1,7 @@
 //! What must not be shown is masked before it leaves the process: over HTTP and on the page, and on a terminal if one asks.
 
+use std::time::{Duration, Instant};
+
 use outbox_tests::{Browser, Stage, Surface, eventually};
 use serde_json::{Value, json};
 
@@ -99,6 +101,46 @@ async fn what_is_masked_cannot_be_found_by_searching_for_it() {
     }
     let done = surface.post("/dead/drop", &json!({"search": "hunter2"})).await.json();
     assert_eq!((&done["done"], total("").await), (&json!(0), json!(4)));
+}
+
+/// More letters than are looked into, all with one secret.
+async fn bury_many(stage: &Stage, letters: u32, payload: &str) {
+    let statement = format!(
+        "insert into outbox_dead_letter (stream, group_name, lane, entry, id, type, payload, fields, replayable, attempts, reason)
+         select 's', 'g', 's', '1-' || n, 'many-' || n, 't', {payload}, '[]', true, 1, 'refused' from generate_series(1, {letters}) n"
+    );
+    stage.sql(&statement).await;
+}
+
+#[tokio::test]
+async fn how_many_hold_what_is_masked_is_told_by_no_limit_either() {
+    let stage = stage().await;
+    let surface = ready(&stage, &[]).await;
+    bury_many(&stage, 2_100, r#"'{"order": ' || n || ', "api_key": "sk_live_Zq9"}'"#).await;
+    for guess in ["sk_live_Zq9", "sk_live_A", "live_Zq", "nothing"] {
+        let answer = surface.get(&format!("/dead?search={guess}&limit=1")).await;
+        assert_eq!((answer.status, &answer.json()["total"]), (200, &json!(0)), "{guess}");
+    }
+    let many = surface.get("/dead?search=order&limit=1").await.json();
+    assert_eq!(many["total"], 2_000, "the newest of those that show it");
+}
+
+#[tokio::test]
+async fn who_searches_through_much_text_keeps_nobody_waiting() {
+    let stage = stage().await;
+    let surface = ready(&stage, &[]).await;
+    bury_many(&stage, 60, r#"repeat('[', 30) || '"' || repeat('a', 1000000) || '"' || repeat(']', 30)"#).await;
+    let search = surface.get("/dead?search=aaaa&limit=1");
+    let others = async {
+        let begun = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(surface.get("/live").await.status, 200);
+        }
+        begun.elapsed()
+    };
+    let (found, waited) = tokio::join!(search, others);
+    assert_eq!(found.json()["total"], 33, "as many as 32 MiB hold");
+    assert!(waited < Duration::from_secs(5), "{waited:?}");
 }
 
 #[tokio::test]

@@ -67,6 +67,17 @@ async fn where_sessions_are_given_away_a_relay_does_not_begin_and_leaves_nothing
     }
 }
 
+#[tokio::test]
+async fn a_pooler_with_one_session_for_all_is_not_waited_for() {
+    let stage = sound().await;
+    let pooler = Pooler::start_with(&stage.postgres, "transaction", 1).await;
+    let url = pooler.url(&stage.database_url);
+    assert_eq!(found(&stage, &url).0, ["postgres-pooler"]);
+    // Nothing of ours keeps the session from others.
+    let mut next = PgConnection::connect(&url).await.expect("let in");
+    assert_eq!(plainly(&mut next, "show lock_timeout").await, "0");
+}
+
 /// Why it is refused: what a relay would lose.
 #[tokio::test]
 async fn in_transaction_mode_settings_leak_and_what_was_prepared_is_gone() {

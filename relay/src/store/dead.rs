@@ -27,8 +27,8 @@ pub(crate) struct Filter {
     pub(crate) group: Option<String>,
     /// Only those that hold this text, in whichever case: in their id, key, payload, or why they failed.
     pub(crate) search: Option<String>,
-    /// None of these, whatever the rest says.
-    pub(crate) without: Vec<String>,
+    /// Where it has been looked in payloads for that text already: those in which it may be found. None: look in all.
+    pub(crate) found: Option<Vec<String>>,
 }
 
 /// Where a page of the list ends, and the next one begins.
@@ -143,9 +143,9 @@ fn meant(id: &str, group: &str, reason: &str) -> String {
     format!(
         "($1 = '{{}}' or {id} = any($1)) and ($2::text is null or stream = $2)
          and ($3::text is null or type = $3) and ($4::text is null or {group} = $4)
-         and ($5::text is null or position(lower($5) in
-                  lower(concat_ws(chr(10), {id}, key, {reason}, payload::text))) > 0)
-         and not {id} = any($6)"
+         and ($5::text is null or position(lower($5) in lower(concat_ws(chr(10), {id}, key, {reason}))) > 0
+              or $6::text[] is null and position(lower($5) in lower(payload::text)) > 0
+              or {id} = any($6))"
     )
 }
 
@@ -174,7 +174,7 @@ fn bound<'q>(statement: String, filter: &'q Filter) -> Query<'q> {
         .bind(&filter.r#type)
         .bind(&filter.group)
         .bind(&filter.search)
-        .bind(&filter.without)
+        .bind(&filter.found)
 }
 
 async fn number(db: &mut PgConnection, query: Query<'_>) -> Result<i64> {
@@ -226,21 +226,28 @@ pub(crate) async fn list(
     rows.iter().map(DeadLetter::from_row).collect()
 }
 
-/// Letters of which only the payload holds what is searched for: at most so many, each with its type and payload.
+/// Letters of which only the payload holds what is searched for: the newest, at most so many and of so many bytes together,
+/// each with its type and payload.
 pub(crate) async fn found_in_payload(
     db: &mut PgConnection,
     filter: &Filter,
     rows_max: i64,
+    bytes_max: i64,
 ) -> Result<Vec<(String, Option<String>, String)>> {
     use sqlx::Row;
     let statement = format!(
-        "select id, type, payload from {LETTERS}
-          where payload is not null and $5::text is not null and {}
-            and position(lower($5) in lower(concat_ws(chr(10), id, key, last_error))) = 0
+        "select id, type, payload
+           from (select id, type, payload, dead_at,
+                        sum(octet_length(payload)) over (order by dead_at desc, id, no) as bytes
+                   from {LETTERS}
+                  where payload is not null and $5::text is not null and {}
+                    and position(lower($5) in lower(concat_ws(chr(10), id, key, last_error))) = 0) found
+          where bytes <= $8
+          order by dead_at desc
           limit $7",
         meant_of_all()
     );
-    let rows = bound(statement, filter).bind(rows_max).fetch_all(db).await?;
+    let rows = bound(statement, filter).bind(rows_max).bind(bytes_max).fetch_all(db).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
 }
 

@@ -1,6 +1,9 @@
 //! Facts of Postgres by which events can be lost or held up. Each is asked by itself, and judged elsewhere.
 
+use std::time::Duration;
+
 use sqlx::{FromRow, PgConnection};
+use tokio::time::timeout;
 
 use super::Result;
 
@@ -89,6 +92,9 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<String>> {
     sqlx::query_scalar("select stream from outbox_stream order by stream").fetch_all(db).await
 }
 
+/// A session of ours answers at once, whatever another one does.
+const OTHERS_SESSION_MAX: Duration = Duration::from_secs(3);
+
 /// Whether two sessions of ours are not ours alone. Asked in plain text: behind such a pooler nothing that is prepared lasts.
 pub(crate) async fn sessions_wander(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool> {
     // A pooler that gives sessions away between transactions gives ours to whoever begins one next.
@@ -98,10 +104,12 @@ pub(crate) async fn sessions_wander(one: &mut PgConnection, other: &mut PgConnec
         Err(sqlx::Error::Database(error)) if error.message().contains("pooling mode") => return Ok(true),
         begun => begun?,
     };
-    let (taken, after) = (backend(other).await, backend(one).await);
+    let taken = backend(other).await;
+    // Where there is one session for both of us it is taken now, and we would wait for ourselves.
+    let after = timeout(OTHERS_SESSION_MAX, backend(one)).await;
     sqlx::raw_sql("rollback").execute(&mut *other).await?;
-    let (taken, after) = (taken?, after?);
-    Ok(before != after || taken == before)
+    let Ok(after) = after else { return Ok(true) };
+    Ok(before != after? || taken? == before)
 }
 
 async fn backend(db: &mut PgConnection) -> Result<i32> {

@@ -3,7 +3,8 @@
 //! The keeper and its server inherit the open file, so the lock outlives a program that is killed, and not its last server.
 //! Whoever finds it taken need not guess from a number in a file whether a server is still there.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,11 @@ pub struct Claim(File);
 impl Claim {
     /// Takes the lock, if nobody has it.
     pub fn attempt(file: &Path) -> Result<Option<Self>> {
-        let opened = File::options().create(true).truncate(false).read(true).write(true).open(file);
+        // Whoever may open it may lock it, and so keep us out, or make a stranger's number pass for our server's.
+        let opened = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(file);
         let opened = opened.with_context(|| format!("cannot open {}", file.display()))?;
+        let ours = opened.set_permissions(Permissions::from_mode(0o600));
+        ours.with_context(|| format!("cannot keep {} to ourselves", file.display()))?;
         match opened.try_lock() {
             Ok(()) => Ok(Some(Self(opened))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -87,6 +91,8 @@ mod tests {
         let (file, pid_file) = (folder.path().join("lock"), folder.path().join("pid"));
         let claim = Claim::attempt(&file).expect("sound").expect("free");
         assert!(Claim::attempt(&file).expect("sound").is_none(), "one at a time");
+        let mode = std::fs::metadata(&file).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "nobody else may lock it");
         let mut left = with(&claim, Command::new("sleep").arg("600"));
         drop(claim);
         assert!(Claim::attempt(&file).expect("sound").is_none(), "it lives");

@@ -29,6 +29,11 @@ impl Pooler {
     /// # Panics
     /// With one sentence on what to install, if there is no PgBouncer.
     pub async fn start(postgres: &Postgres, mode: &str) -> Self {
+        Self::start_with(postgres, mode, 20).await
+    }
+
+    /// The same, with so many sessions of Postgres for all.
+    pub async fn start_with(postgres: &Postgres, mode: &str, sessions: u32) -> Self {
         let program = programs::pgbouncer().unwrap_or_else(|error| panic!("{error:#}"));
         let keeper = Keeper::new("pgbouncer", "QUIT").expect("a shell starts it");
         let users = keeper.folder().join("users");
@@ -38,7 +43,7 @@ impl Pooler {
             let settings = format!(
                 "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
                  unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = {mode}\nmax_client_conn = 200\n\
-                 ignore_startup_parameters = extra_float_digits\n",
+                 default_pool_size = {sessions}\nignore_startup_parameters = extra_float_digits\n",
                 postgres.port(),
                 users.display()
             );

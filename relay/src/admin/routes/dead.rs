@@ -23,8 +23,10 @@ const PAGE_MAX: u32 = 500;
 const IDS_MAX: usize = 10_000;
 /// A name or a text that is searched for may be so long; no name is longer.
 const TEXT_BYTES_MAX: usize = 1_000;
-/// Where values are masked, so many letters are looked into that hold a text in their payload alone.
+/// Where values are masked, so many letters are looked into that hold a text in their payload alone, the newest first, and so
+/// many bytes of them.
 const LOOKED_INTO_MAX: i64 = 2_000;
+const LOOKED_INTO_BYTES_MAX: i64 = 32 << 20;
 /// An event has one letter for each group that it failed; more are not shown at once.
 const LETTERS_MAX: i64 = 1_000;
 
@@ -94,7 +96,7 @@ pub(crate) async fn show(State(desk): State<Arc<Desk>>, Named(id): Named) -> Res
     if letters.is_empty() {
         return Err(Problem::not_found(format!("there is no dead letter with the id {:?}", filter.ids[0])));
     }
-    Ok(Json(letters.into_iter().map(|letter| desk.surface.mask.letter(letter)).collect()))
+    Ok(Json(masked(&desk, letters).await?))
 }
 
 /// Which letters are meant: by id, by filter, or all. To name nothing does not mean all.
@@ -116,7 +118,7 @@ pub(crate) struct Selection {
 impl Selection {
     fn filter(self) -> Result<Filter> {
         let Self { ids, stream, r#type, group, search, all, .. } = self;
-        let filter = Filter { ids, stream, r#type, group, search, without: vec![] };
+        let filter = Filter { ids, stream, r#type, group, search, found: None };
         let parts = [&filter.stream, &filter.r#type, &filter.group, &filter.search];
         let named = !filter.ids.is_empty() || parts.iter().any(|part| part.is_some());
         if named == all {
@@ -143,19 +145,30 @@ fn check(filter: &Filter) -> Result<()> {
 }
 
 /// The same letters without those in which only a hidden value fits: what may not be shown must not be guessed sign by sign.
-async fn visible(desk: &Desk, db: &mut PgConnection, mut filter: Filter) -> Result<Filter> {
-    let Some(text) = filter.search.as_deref().filter(|_| !desk.surface.mask.is_off()) else { return Ok(filter) };
-    let found = dead::found_in_payload(db, &filter, LOOKED_INTO_MAX + 1).await?;
-    if found.len() as i64 > LOOKED_INTO_MAX {
-        return Err(Problem::bad(format!(
-            "more than {LOOKED_INTO_MAX} dead letters hold this in their payloads, of which parts are masked: search for more of it"
-        )));
-    }
-    let hidden = |(_, r#type, payload): &(String, Option<String>, String)| {
-        !desk.surface.mask.shows(r#type.as_deref(), payload, text)
-    };
-    filter.without = found.into_iter().filter(hidden).map(|(id, ..)| id).collect();
+/// So nothing may depend on how many those are, either: no total, and no refusal.
+async fn visible(desk: &Arc<Desk>, db: &mut PgConnection, mut filter: Filter) -> Result<Filter> {
+    let Some(text) = filter.search.clone().filter(|_| !desk.surface.mask.is_off()) else { return Ok(filter) };
+    let fit = dead::found_in_payload(db, &filter, LOOKED_INTO_MAX, LOOKED_INTO_BYTES_MAX).await?;
+    let shown = aside(desk, move |desk| {
+        let shows = |(_, r#type, payload): &(String, Option<String>, String)| {
+            desk.surface.mask.shows(r#type.as_deref(), payload, &text)
+        };
+        fit.into_iter().filter(shows).map(|(id, ..)| id).collect()
+    });
+    filter.found = Some(shown.await?);
     Ok(filter)
+}
+
+/// Letters as they may be shown.
+pub(crate) async fn masked(desk: &Arc<Desk>, letters: Vec<DeadLetter>) -> Result<Vec<DeadLetter>> {
+    aside(desk, |desk| letters.into_iter().map(|letter| desk.surface.mask.letter(letter)).collect()).await
+}
+
+/// Reads payloads on another thread: on this one everybody else waits to be served.
+async fn aside<T: Send + 'static>(desk: &Arc<Desk>, read: impl FnOnce(&Desk) -> T + Send + 'static) -> Result<T> {
+    let desk = Arc::clone(desk);
+    let done = tokio::task::spawn_blocking(move || read(&desk)).await;
+    done.map_err(|_| Problem::away("the payloads could not be read"))
 }
 
 /// Sends dead letters again: to the end of their stream, or, if only a group could not take them, to that group alone.

@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::dead::told;
+use super::dead::{masked, told};
 use crate::admin::asked::{Asked, Named};
 use crate::admin::desk::Desk;
 use crate::admin::guard::Operator;
@@ -59,7 +59,7 @@ pub(crate) async fn items(
     let mut db = desk.postgres().await?;
     let all = Filter::default();
     let items = dead::list(&mut db, &all, None, i64::from(limit), true).await?;
-    let items = items.into_iter().map(|letter| desk.surface.mask.letter(letter)).collect();
+    let items = masked(&desk, items).await?;
     Ok(Json(Items { count: dead::count(&mut db, &all).await?, items }))
 }
 
