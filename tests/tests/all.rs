@@ -92,6 +92,7 @@ mod reading;
 mod reading_outage;
 mod reading_page;
 mod reading_search;
+mod rebuilding;
 
 // All of it, in one process and in many.
 mod docs;

@@ -15,7 +15,14 @@ use terminal::{LogFormat, asked_to_stop, log_filter, print, print_json, trace, u
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Database};
-use crate::{Consume, Error, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, consume, rebuild, serve};
+use crate::{
+    Consume, Error, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, WithoutEnd, consume, rebuild, serve,
+};
+
+/// What is said of an export without its last line.
+const CUT_OFF: &str = "the export is cut off: it lacks lines, or its last one, which says that all is there. What it has was read, and \
+                       the file does not count as rebuilt; bring a whole one, or say --without-end if it is of an older Hasad or \
+                       from elsewhere";
 
 /// Keeps the newest state of each article, searches it, and serves it to readers.
 #[derive(Debug, Parser)]
@@ -119,6 +126,10 @@ struct RebuildArgs {
     from_hasad: PathBuf,
 
     /// The summary as JSON
+    /// The export is of an older Hasad or from elsewhere: it has no last line that says that it is whole, and is taken as it is
+    #[arg(long)]
+    without_end: bool,
+
     #[arg(long)]
     json: bool,
 }
@@ -210,7 +221,8 @@ fn from_hasad(arguments: &RebuildArgs) -> anyhow::Result<ExitCode> {
     };
     let store = made(&arguments.database)?;
     let shown = std::io::stderr().is_terminal() && !arguments.json;
-    let rebuilt = rebuild(&store, lines, |so_far| {
+    let without_end = if arguments.without_end { WithoutEnd::Taken } else { WithoutEnd::CutOff };
+    let rebuilt = rebuild(&store, lines, without_end, |so_far| {
         if shown {
             eprint!("\r{} lines", so_far.lines);
         }
@@ -227,7 +239,21 @@ fn from_hasad(arguments: &RebuildArgs) -> anyhow::Result<ExitCode> {
             eprintln!("bisan: line {line}: {}", terminal::printable(reason));
         }
     }
-    Ok(if rebuilt.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if rebuilt.left_out > 0 {
+        eprintln!(
+            "bisan: {} versions are missing in the export: the archive could not read them, see `hasad fsck`",
+            rebuilt.left_out
+        );
+    }
+    if !rebuilt.whole && !arguments.without_end {
+        eprintln!("bisan: {CUT_OFF}");
+        return Ok(ExitCode::FAILURE);
+    }
+    if !rebuilt.is_all() && !arguments.without_end {
+        let sources = terminal::printable(&rebuilt.sources.join(", "));
+        eprintln!("bisan: the export is of {sources} alone, so the file does not count as rebuilt from the archive");
+    }
+    Ok(if rebuilt.wrong + rebuilt.left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn sentence(rebuilt: &Rebuilt) -> String {

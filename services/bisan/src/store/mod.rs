@@ -32,7 +32,7 @@ pub use schema::{SCHEMA_VERSION, migrate};
 pub use search::RANKED_MAX;
 
 pub(crate) use article::{apply, seconds};
-pub(crate) use begun::{begin_reading, has_begun};
+pub(crate) use begun::{Begun, begin_reading, begun, rebuilt};
 pub(crate) use figures::{Figures, figures};
 pub(crate) use projecting::{
     Item, Queue, accepted, all_behind, bring_again, brought, changes, documents, expected, fill, is_filling,
