@@ -100,3 +100,4 @@ mod journey;
 mod metrics;
 mod pipeline;
 mod pipeline_page;
+mod programs;

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use terminal::{LogFormat, asked_to_stop, log_filter, print, print_json, trace, unusable};
 use tokio::net::TcpListener;
@@ -125,11 +126,11 @@ struct RebuildArgs {
     #[arg(long, value_name = "FILE")]
     from_hasad: PathBuf,
 
-    /// The summary as JSON
     /// The export is of an older Hasad or from elsewhere: it has no last line that says that it is whole, and is taken as it is
     #[arg(long)]
     without_end: bool,
 
+    /// The summary as JSON
     #[arg(long)]
     json: bool,
 }
@@ -171,9 +172,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn work(config: &Config) -> anyhow::Result<()> {
     let stop = asked_to_stop();
     let store = made(&config.database)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| unusable(format!("--listen (BISAN_LISTEN) {}: {error}", config.listen)))?;
+    let listener = TcpListener::from_std(terminal::listen("--listen (BISAN_LISTEN)", config.listen)?)?;
     let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone(), config.write_max))?;
     tracing::info!(
         address = %listener.local_addr()?, database = %store.path().display(), consumer = consumer.name(),
@@ -184,12 +183,24 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped)));
-    let consumed = consume(config, consumer, &store, stop).await;
+    let mut serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped)));
+    // A reader's side that nobody can read must not look as if it lived.
+    let mut ended = None;
+    let enough = async {
+        tokio::select! {
+            () = stop => {}
+            early = &mut serving => ended = Some(early),
+        }
+    };
+    let consumed = consume(config, consumer, &store, enough).await;
     let _ = stopping.send(true);
-    serving.await??;
+    let served = match ended {
+        None => serving.await?.map_err(Into::into),
+        Some(early) => Err(early?.err().map_or_else(|| anyhow!("by itself"), Into::into)),
+    };
     store.rest();
     consumed?;
+    served.context("the HTTP server has ended")?;
     tracing::info!("Bisan has stopped");
     Ok(())
 }

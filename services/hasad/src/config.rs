@@ -359,8 +359,8 @@ pub struct Config {
 
 impl Config {
     /// Takes the address at which the archive tells of itself, if there is one.
-    pub async fn listener(&self) -> Result<Option<TcpListener>, Unusable> {
-        vitals::open(self.listen).await.map_err(|wrong| Unusable(format!("--listen (HASAD_LISTEN) {wrong}")))
+    pub fn listener(&self) -> Result<Option<TcpListener>, CannotListen> {
+        vitals::open("--listen (HASAD_LISTEN)", self.listen)
     }
 
     /// What is wrong with the settings taken together, in one sentence.

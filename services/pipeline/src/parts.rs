@@ -48,7 +48,6 @@ impl Parts {
         articles: bisan::Store,
         stop: &Stop,
     ) -> Vec<oneshot::Receiver<()>> {
-        let redis_url = &places.redis_url;
         vec![
             self.relay(config, places, stop),
             self.fallah(config, settings, places.demo.clone(), stop),
@@ -102,7 +101,7 @@ impl Parts {
                     () = stop.clone().asked() => return Ok(()),
                 };
                 *crawling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&crawler));
-                let listener = fallah.listener().await?;
+                let listener = fallah.listener()?;
                 Ok(fallah.crawl(&crawler, listener, stop.asked()).await?)
             }
         })
@@ -114,7 +113,7 @@ impl Parts {
             let hasad = hasad.clone();
             async move {
                 let archive = hasad::archive(&hasad)?;
-                let listener = hasad.listener().await?;
+                let listener = hasad.listener()?;
                 Ok(hasad::run(&hasad, archive, listener, stop.asked()).await?)
             }
         })

@@ -15,15 +15,17 @@
 
 mod complaint;
 mod database;
+mod listen;
 mod log;
 mod output;
 mod secret_file;
 mod setting;
 mod stop;
-
 mod streams;
+
 pub use complaint::{EXIT_DONE, EXIT_FAILED, EXIT_USAGE, Unusable, complain, parse, settings, unusable};
 pub use database::{open, postgres};
+pub use listen::{CannotListen, listen};
 pub use log::{LogFormat, log_filter, trace};
 pub use output::{age, print, print_json, printable, printable_lines, table};
 pub use secret_file::{secret_file, variables};
