@@ -3,6 +3,10 @@
 
 // The house itself.
 mod deploy;
+mod deploy_images;
+mod deploy_machines;
+mod deploy_users;
+mod deploy_watching;
 mod fuzz;
 mod harness;
 mod house;
@@ -99,5 +103,8 @@ mod docs;
 mod journey;
 mod metrics;
 mod pipeline;
+mod pipeline_lost;
 mod pipeline_page;
 mod programs;
+mod pipeline_servers;
+mod pipeline_settings;
