@@ -14,7 +14,7 @@ pub(crate) async fn data_folder(url: &str) -> sqlx::Result<String> {
 }
 
 /// What waits in the outbox for a stream, and how far the stream has come.
-#[derive(Debug, Default, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, Default, Serialize, sqlx::FromRow)]
 pub(crate) struct Backlog {
     /// Not sent yet.
     pub(crate) waits: i64,
@@ -39,7 +39,7 @@ pub(crate) async fn backlog(db: &PgPool, stream: &str) -> sqlx::Result<Backlog> 
 }
 
 /// How far a group has come.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub(crate) struct Lag {
     #[serde(skip)]
     pub(crate) group_name: String,
