@@ -52,7 +52,7 @@ impl Parts {
             self.relay(config, places, stop),
             self.fallah(config, settings, places.demo.clone(), stop),
             if config.hasad_consume.is_on() {
-                self.hasad(settings, stop)
+                self.hasad(settings, redis_url, stop)
             } else {
                 rest(&self.hasad, redis_url, (settings.hasad.stream.clone(), settings.hasad.group.clone()), stop)
             },
@@ -97,12 +97,21 @@ impl Parts {
         })
     }
 
-    fn hasad(&self, settings: &Settings, stop: &Stop) -> oneshot::Receiver<()> {
-        let hasad = settings.hasad.clone();
+    fn hasad(&self, settings: &Settings, redis_url: &str, stop: &Stop) -> oneshot::Receiver<()> {
+        let (hasad, redis_url) = (settings.hasad.clone(), redis_url.to_owned());
         keep_up(self.hasad.clone(), stop.clone(), HASAD_THREADS, move |stop| {
-            let hasad = hasad.clone();
+            let (hasad, redis_url) = (hasad.clone(), redis_url.clone());
             async move {
                 let archive = hasad::archive(&hasad)?;
+                // What is lost is told now, and not with the next event; which waits for us meanwhile.
+                let owned = tokio::select! {
+                    owned = archive.own() => owned,
+                    () = stop.clone().asked() => return Ok(()),
+                };
+                if let Err(lost @ (hasad::Error::OwnerMissing(..) | hasad::Error::OtherOwner(..))) = owned {
+                    make_group(&redis_url, &hasad.stream, &hasad.group).await?;
+                    return Err(lost.into());
+                }
                 let listener = hasad.listener().await?;
                 Ok(hasad::run(&hasad, archive, listener, stop.asked()).await?)
             }

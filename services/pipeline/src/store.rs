@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 /// Where the server that answers here has its data.
 pub(crate) async fn data_folder(url: &str) -> sqlx::Result<String> {
@@ -11,6 +11,11 @@ pub(crate) async fn data_folder(url: &str) -> sqlx::Result<String> {
     let folder = sqlx::query_scalar("show data_directory").fetch_one(&mut db).await?;
     db.close().await?;
     Ok(folder)
+}
+
+/// Whether this session is now the one pipeline of its database.
+pub(crate) async fn alone(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_lock(hashtext('pipeline'))").fetch_one(db).await
 }
 
 /// What waits in the outbox for a stream, and how far the stream has come.
