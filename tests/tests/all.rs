@@ -105,6 +105,6 @@ mod metrics;
 mod pipeline;
 mod pipeline_lost;
 mod pipeline_page;
-mod programs;
 mod pipeline_servers;
 mod pipeline_settings;
+mod programs;

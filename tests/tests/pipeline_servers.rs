@@ -1,6 +1,7 @@
 //! The pipeline's servers of its own, which fall, end and come back, and the folder in which they work.
 
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -152,20 +153,20 @@ async fn a_path_that_is_too_long_for_a_socket_is_no_hindrance() {
 fn open_to_all(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("made");
     for folder in to.ancestors().take_while(|folder| *folder != from) {
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        let open = PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(folder, open).expect("ours");
     }
 }
 
-/// As root, private servers run as another user. Where that one may not come in, a folder that nobody has named lies elsewhere, and
-/// one that somebody has named is refused.
+/// As root, private servers run as another user. Where that one may not come in, a folder that nobody has named lies elsewhere
+/// under the same name, and one that somebody has named is refused.
 #[tokio::test]
 async fn data_that_the_servers_may_not_enter_lie_elsewhere_or_are_refused() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("only root has servers that run as another user: not checked here");
         return;
     }
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let closed = PermissionsExt::from_mode(0o700);
     let closed = tempfile::Builder::new().permissions(closed).tempdir().expect("a folder that is closed to others");
     let below = closed.path().join("below");
     std::fs::create_dir(&below).expect("made");
@@ -175,17 +176,52 @@ async fn data_that_the_servers_may_not_enter_lie_elsewhere_or_are_refused() {
 
     let mut command = command(&below, &[]);
     command.current_dir(&below);
-    let by_default = without_data(&command);
-    let pipeline = Pipeline::start_as(by_default).await;
+    let by_default = || without_data(&command);
+    let pipeline = Pipeline::start_as(by_default()).await;
     pipeline.finds("crane+quay").await;
     let said = pipeline.child.log();
-    let name = said.split("/var/tmp/").nth(1).unwrap_or_else(|| panic!("it does not say where: {said}"));
+    let name = said
+        .split("data: .data, which is /var/lib/")
+        .nth(1)
+        .unwrap_or_else(|| panic!("it does not say where: {said}"));
     let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     assert!(name.starts_with("pipeline-"), "{name}");
-    let place = Path::new("/var/tmp").join(name);
+    let place = Path::new("/var/lib").join(name);
     pipeline.end().await;
-    assert!(place.join("postgres").is_dir() && !below.join(".data/postgres").exists(), "{}", place.display());
+    // The guide finds what it names where everybody has it.
+    assert!(below.join(".data/env").is_file() && place.join("postgres").is_dir(), "{}", place.display());
     std::fs::remove_dir_all(&place).expect("ours");
+
+    // All of it is gone but the link, so all of it begins anew.
+    let pipeline = Pipeline::start_as(by_default()).await;
+    pipeline.finds("crane+quay").await;
+    pipeline.end().await;
+    std::fs::remove_dir_all(&place).expect("ours");
+}
+
+#[tokio::test]
+async fn nobody_else_reads_what_lies_in_the_data_folder() {
+    let data = data();
+    let pipeline = Pipeline::start(data.path(), &[]).await;
+    let crane = pipeline.finds("crane+quay").await;
+    pipeline.until_versions(crane["source_url"].as_str().expect("an address"), 1).await;
+    assert_closed(data.path());
+    pipeline.end().await;
+    assert_closed(data.path());
+}
+
+/// The folder itself may let servers of another user through; what is in it lets in its owner alone.
+fn assert_closed(data: &Path) {
+    let mut seen = vec![];
+    for entry in std::fs::read_dir(data).expect("it is there") {
+        let entry = entry.expect("readable");
+        let mode = std::fs::metadata(entry.path()).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} is {mode:o}", entry.path().display());
+        seen.push(entry.file_name().into_string().expect("a name"));
+    }
+    for name in ["objects", "bisan.db", "postgres", "redis", "env"] {
+        assert!(seen.iter().any(|seen| seen == name), "{name} is not among {seen:?}");
+    }
 }
 
 /// The same command, which names no data folder.

@@ -1,8 +1,9 @@
 //! What the pipeline is told: phases that are turned on and off, settings that are wrong, and whose servers they name.
 
 use std::net::TcpListener;
+use std::process::Command;
 
-use outbox_tests::{Child, SearchServer, Signal, eventually, text};
+use outbox_tests::{Child, SearchServer, Signal, Stage, eventually, text};
 
 use crate::pipeline::{Pipeline, command, data, reading, site};
 
@@ -83,7 +84,7 @@ async fn the_search_index_is_written_by_phase_and_asked_only_when_it_is_on() {
 async fn two_pipelines_never_share_their_data() {
     let data = data();
     let start = || {
-        let mut command = command(data.path(), &[]);
+        let mut command = command(data.path(), &["--demo", "on"]);
         // Nobody listens there, so it waits for as long as it takes.
         command.env("DATABASE_URL", "postgres://127.0.0.1:1/x").env("REDIS_URL", "redis://127.0.0.1:1");
         Child::spawn(command)
@@ -121,4 +122,93 @@ async fn wrong_settings_end_it_before_anything_begins() {
         output.status.code() == Some(64) && said.contains("PIPELINE_LISTEN") && said.contains(&address),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn what_is_made_up_goes_into_a_postgres_of_yours_only_if_you_say_so() {
+    let (data, stage) = (data(), Stage::set().await);
+    let below = data.path().join("below");
+    let start = |flags: &[&str]| {
+        let mut command = command(&below, flags);
+        command.env("DATABASE_URL", &stage.database_url);
+        command
+    };
+    let output = start(&[]).output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("DATABASE_URL") && said.contains("--demo on"), "{said}");
+    assert!(!below.exists(), "nothing was made");
+    let tables: i64 = stage.ask("select count(*) from pg_namespace where nspname = 'fallah'").await;
+    assert_eq!(tables, 0, "and nothing there either");
+
+    let pipeline = Pipeline::start_as(start(&["--demo", "on"])).await;
+    pipeline.finds("crane+quay").await;
+    let said = pipeline.child.log();
+    let (_, at) = stage.database_url.rsplit_once('@').expect("a user");
+    assert!(
+        said.contains(&format!("Postgres: yours, {at}")) && said.contains("Redis: private, 127.0.0.1:"),
+        "{said}"
+    );
+    let items: i64 = stage.ask("select count(*) from fallah.item").await;
+    assert!(items > 0);
+    pipeline.end().await;
+}
+
+#[tokio::test]
+async fn a_shell_with_the_pipelines_own_addresses_names_nothing_of_yours() {
+    let data = data();
+    let pipeline = Pipeline::start(data.path(), &[]).await;
+    pipeline.finds("crane+quay").await;
+    pipeline.end().await;
+
+    let own = std::fs::read_to_string(data.path().join("env")).expect("it was written");
+    let mut again = command(data.path(), &[]);
+    for line in own.lines() {
+        let (name, value) = line.trim_start_matches("export ").split_once('=').expect("a variable");
+        again.env(name, value.trim_matches('\''));
+    }
+    let pipeline = Pipeline::start_as(again).await;
+    let said = pipeline.child.log();
+    assert!(
+        said.contains("Postgres: private") && said.contains("Redis: private") && !said.contains("yours"),
+        "{said}"
+    );
+    assert!(!pipeline.articles().await.is_empty());
+    pipeline.end().await;
+}
+
+#[tokio::test]
+async fn a_second_pipeline_at_one_postgres_is_refused_and_a_first_one_that_was_killed_is_no_hindrance() {
+    let (data, stage, others) = (data(), Stage::set().await, crate::pipeline::data());
+    let (_site, file) = site(data.path()).await;
+    let with = |mut command: Command| {
+        command.env("DATABASE_URL", &stage.database_url).env("REDIS_URL", stage.redis.url());
+        command
+    };
+    let mut first = Pipeline::start_as(with(reading(data.path(), &file, &[]))).await;
+    first.finds("zanzibar").await;
+
+    let mut second = Child::spawn(with(reading(others.path(), &file, &[])));
+    assert_eq!(second.wait().await, 64, "{}", second.log());
+    assert!(second.log().contains("another pipeline works with the Postgres 127.0.0.1:"), "{}", second.log());
+
+    // A session that is lost is followed by another one.
+    let holder = "select coalesce(max(pid), 0) from pg_locks where locktype = 'advisory' and granted and objsubid = 1
+                     and database = (select oid from pg_database where datname = current_database())
+                     and objid = (hashtext('pipeline')::bigint & 4294967295)::oid";
+    let before: i32 = stage.ask(holder).await;
+    assert!(before > 0, "somebody holds it");
+    let ended: bool = stage.ask(&format!("select pg_terminate_backend({before})")).await;
+    assert!(ended);
+    eventually("another session to hold it", async || {
+        let now: i32 = stage.ask(holder).await;
+        (now > 0 && now != before).then_some(())
+    })
+    .await;
+
+    first.child.kill_9();
+    first.child.wait().await;
+    let first = Pipeline::start_as(with(reading(data.path(), &file, &[]))).await;
+    first.finds("zanzibar").await;
+    first.end().await;
 }
