@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
-use terminal::{Secret, Unusable, duration};
+use terminal::{Secret, Unusable, duration, unreadable};
 
 use crate::Error;
 use crate::store;
@@ -196,7 +196,7 @@ impl Server {
         }
         // The library's own message may quote the URL, and with it the password.
         match &self.redis_ca_file {
-            None => redis::Client::open(url).map_err(|_| bad("cannot be read")),
+            None => redis::Client::open(url).map_err(|_| bad(unreadable(url))),
             Some(file) => {
                 let pem = std::fs::read(file).map_err(|error| {
                     Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))

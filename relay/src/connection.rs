@@ -83,7 +83,8 @@ impl Redis {
             }
             Err(Error::Redis(outage)) => {
                 if self.unreachable.is_none() && self.away.is_none() {
-                    tracing::warn!(reason = outage.0, "Redis is away: this relay rests, and could not take over");
+                    let what = if outage.shuts_out() { Outage::SHUT_OUT } else { "Redis is away" };
+                    tracing::warn!(reason = outage.0, "{what}: this relay rests, and could not take over");
                 }
                 self.unreachable.get_or_insert(now);
                 Ok(false)
@@ -96,7 +97,8 @@ impl Redis {
     pub(crate) fn lose(&mut self, outage: &Outage, lease: Duration, now: Instant) -> Duration {
         self.appender = None;
         if self.away.is_none() {
-            tracing::warn!(reason = outage.0, "Redis is away; no attempt is counted, everything waits");
+            let what = if outage.shuts_out() { Outage::SHUT_OUT } else { "Redis is away" };
+            tracing::warn!(reason = outage.0, "{what}; no attempt is counted, everything waits");
         }
         let away = self.away.get_or_insert(Away {
             since: now,

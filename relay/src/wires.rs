@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Client, ConnectionAddr, Pipeline, Value, cmd};
+use redis::{Client, ConnectionAddr, ErrorKind, Pipeline, Value, cmd};
 
 use crate::config::Server;
-use crate::fault::Outage;
+use crate::fault::{Fault, Outage};
+use crate::replies::as_error;
 
 /// Slots of a cluster.
 const SLOTS: u16 = 16_384;
@@ -109,7 +110,14 @@ impl Wires {
 /// Connects. What stands in the way is told with the address, and without credentials.
 async fn reach(client: &Client, settings: &redis::AsyncConnectionConfig) -> Result<MultiplexedConnection, Outage> {
     let connected = client.get_multiplexed_async_connection_with_config(settings).await;
-    connected.map_err(|error| Outage(format!("{}: {error}", client.get_connection_info().addr())))
+    connected.map_err(|error| {
+        let says = match error.kind() {
+            // The library keeps to itself what Redis has answered.
+            ErrorKind::AuthenticationFailed => "AUTH was refused: user or password is wrong".to_owned(),
+            _ => error.to_string(),
+        };
+        Outage(format!("{}: {says}", client.get_connection_info().addr()))
+    })
 }
 
 /// The same client, for another server.
