@@ -83,12 +83,21 @@ While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openap
   relay status --watch
   relay status --json | jq '.groups[] | select(.lag > 1000)'
   relay status --json | jq -r '.verdict.findings[].sentence'
+  relay status --check > /dev/null || echo 'events are late'
+
+It asks Postgres alone. Whether Redis is there it knows by what a relay that works has written down of it; where that is nothing
+or old, it says so.
+Exit codes: 0 it was told; 1 Postgres is away, or, with --check, something is stuck or late. A pause and dead letters are neither.
 
 Keys while it watches: q or Esc ends, Space holds the picture still, the arrow keys move through the tables.")]
     Status {
         /// As JSON
         #[arg(long, conflicts_with = "watch", help_heading = OUTPUT)]
         json: bool,
+
+        /// Exit with 1 if something is stuck or late
+        #[arg(long, conflicts_with = "watch", help_heading = OUTPUT)]
+        check: bool,
 
         /// Stay on the screen, and show every change
         #[arg(long, help_heading = OUTPUT)]
@@ -123,11 +132,13 @@ Keys while it watches: q or Esc ends, Space holds the picture still, the arrow k
     /// Where an event is: its row, its entry, how far each group has come with it, and its dead letters
     #[command(after_help = "Examples:
   relay trace 0192f7c4-...
+  relay trace 42                                       by the number of its row
+  relay trace 1-42                                     by the number of its entry
   relay trace 0192f7c4-... --json | jq '.rows[0].groups'
 
 Exit codes: 0 found, 1 nobody knows it (or a store is away).")]
     Trace {
-        /// The event's id
+        /// The event's id, the number of its row (42), or that of its entry (1-42)
         event: String,
 
         /// As JSON
@@ -305,7 +316,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             database.options()?;
             watch::watch(database, every).await?;
         }
-        Verb::Status { database, json, .. } => look::status(&database, json).await?,
+        Verb::Status { database, json, check, .. } => look::status(&database, json, check).await?,
         Verb::Blockers { database, json } => look::blockers(&database, json).await?,
         Verb::Groups { stream, json, database } => look::groups(&database, stream.as_deref(), json).await?,
         Verb::Trace { event, json, database, server } => {

@@ -19,7 +19,7 @@ use crate::trail::{self, Progress as State, Trail};
 pub(crate) async fn trace(db: &mut PgConnection, server: &Server, event: &str, json: bool) -> anyhow::Result<()> {
     let trail = trail::follow(db, server, event).await?;
     let trail = trail.ok_or_else(|| {
-        anyhow!("nobody knows an event with the id {event:?}: it was never committed, or published longer ago than rows are kept")
+        anyhow!("nobody knows an event with the id or the number {event:?}: it was never committed, or published longer ago than rows are kept")
     })?;
     if json {
         return Ok(print_json(&trail)?);
@@ -29,7 +29,7 @@ pub(crate) async fn trace(db: &mut PgConnection, server: &Server, event: &str, j
 }
 
 fn told(trail: &Trail) -> String {
-    let mut text = String::new();
+    let mut text = format!("event {}\n", printable(&trail.event));
     for stretch in &trail.rows {
         let row = &stretch.row;
         let _ =

@@ -16,12 +16,18 @@ struct Judged {
     standing: Standing,
 }
 
-pub(super) async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
+pub(super) async fn status(database: &Database, json: bool, check: bool) -> anyhow::Result<()> {
     let standing = Standing::read(&mut connect(database).await?).await?;
+    let verdict = standing.verdict();
+    let holds_up = verdict.holds_up();
     if json {
-        return Ok(print_json(&Judged { verdict: standing.verdict(), standing })?);
+        print_json(&Judged { verdict, standing })?;
+    } else {
+        print(&standing.told(&verdict));
     }
-    print(&standing.told());
+    if check && holds_up {
+        return Err(anyhow::anyhow!("something is stuck or late"));
+    }
     Ok(())
 }
 
