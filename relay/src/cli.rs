@@ -158,7 +158,7 @@ Exit codes: 0 found, 1 nobody knows it (or a store is away).")]
   relay pause --all
 
 It stands in Postgres, so it outlives relays and binds all of them. What is written meanwhile waits, and keeps its order.
-When this verb ends, the relay that works has heard it, and nothing more is sent.")]
+When this verb ends, every relay that sends has heard it, and nothing more is sent; or it says that one has not.")]
     Pause(Whole),
 
     /// End the pause of one stream, or every pause there is

@@ -139,6 +139,12 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| lane.state == State::Ready).map(|(stream, _)| stream.clone()).collect()
     }
 
+    /// The streams that flow and may be sent to.
+    pub(crate) fn sending(&self) -> Vec<String> {
+        let sends = |lane: &Lane| lane.state == State::Ready && !lane.paused;
+        self.lanes.iter().filter(|(_, lane)| sends(lane)).map(|(stream, _)| stream.clone()).collect()
+    }
+
     /// Streams of which Redis has to be asked, or asked again.
     pub(crate) fn to_ask(&self, now: Instant) -> Vec<String> {
         let due = |lane: &Lane| match &lane.state {

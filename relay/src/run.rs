@@ -110,7 +110,7 @@ impl Relay {
             Tick::Idle if busy_at.elapsed() >= self.config.sleep_after && self.frontier.is_settled() => {
                 if doorbell.hangs() {
                     // One that is due and cannot be released yet (somebody has it locked) must not keep us awake.
-                    let due = store::next_due(&mut self.db, &self.lanes.flowing()).await?.unwrap_or(Duration::MAX);
+                    let due = store::next_due(&mut self.db, &self.lanes.sending()).await?.unwrap_or(Duration::MAX);
                     let due = due.max(DUE_EVERY);
                     let retry = self.lanes.next_try(Instant::now()).unwrap_or(Duration::MAX);
                     Pause::Asleep(self.config.sleep_poll_interval.min(RENEW_AFTER).min(due).min(retry))

@@ -97,7 +97,9 @@ pub(crate) async fn pause(db: &mut PgConnection, wish: Wish, stream: Option<Stri
     };
     let heard = match heard {
         Some(true) => "",
-        Some(false) => "; the relay that works has not heard it yet (it waits for Redis, most likely)",
+        Some(false) => {
+            "; a relay has not heard it yet, and may send what it has in hand (it waits for Redis, or is frozen)"
+        }
         None => "; no relay works just now",
     };
     let still =
