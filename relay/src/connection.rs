@@ -58,6 +58,11 @@ impl Redis {
         self.appender.as_mut().expect("a turn begins by meeting Redis, and ends when it is lost")
     }
 
+    /// The connection is broken by a part of a cluster: the next one is made at once, for the others.
+    pub(crate) fn part(&mut self) -> Option<Appender> {
+        self.appender.take()
+    }
+
     /// Redis takes nothing for want of memory.
     pub(crate) fn memory_is_short(&self) -> bool {
         self.away.as_ref().is_some_and(|away| away.memory)

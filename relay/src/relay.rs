@@ -160,6 +160,7 @@ impl Relay {
         }
         self.look(now).await?;
         match self.move_on(now).await {
+            Err(Error::Redis(outage)) if self.goes_on_without_a_part(&outage, now) => Ok(Tick::Idle),
             Err(Error::Redis(outage)) => {
                 self.forget_redis();
                 if self.pulse.redis_up() {
@@ -176,6 +177,31 @@ impl Relay {
             }
             other => other,
         }
+    }
+
+    /// In a cluster: sets the streams aside that lie where somebody is away. `false`: nothing else would be left, or it is no
+    /// cluster.
+    fn goes_on_without_a_part(&mut self, outage: &Outage, now: Instant) -> bool {
+        let Some(appender) = self.redis.part() else { return false };
+        let is_away = |stream: &str| appender.wires.is_to_blame(stream);
+        // A server that answers nothing costs time with each try: at most a fifth of it.
+        let least = now.elapsed() * 4;
+        let until = |lane: &Lane| {
+            Instant::now() + backoff(lane.refusals.saturating_add(1), RECONNECT_MIN, RECONNECT_MAX).max(least)
+        };
+        let first = !self.lanes.iter_mut().any(|(stream, lane)| is_away(stream) && lane.refusals > 0);
+        if !self.lanes.set_aside(is_away, until) {
+            return false;
+        }
+        if first {
+            let reason = &outage.0;
+            tracing::warn!(
+                reason,
+                "a part of the Redis cluster is away; its streams wait, and no attempt is counted"
+            );
+        }
+        self.forget_redis();
+        true
     }
 
     async fn move_on(&mut self, now: Instant) -> Result<Tick, Error> {
