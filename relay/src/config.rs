@@ -187,20 +187,12 @@ impl Server {
     /// A client that has not connected yet.
     pub(crate) fn client(&self) -> Result<redis::Client, Unusable> {
         let bad = |why: &str| Unusable(format!("--redis-url (REDIS_URL) {why}"));
-        let url = self.redis_url.reveal();
-        let Some((scheme, _)) = url.split_once("://") else {
-            return Err(bad("is not a URL, such as redis://127.0.0.1:6379"));
-        };
-        if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
-            return Err(bad("must begin with redis://, rediss:// or unix://"));
-        }
+        let terminal::Redis { url, ca } = terminal::redis(&self.redis_url, self.redis_ca_file.as_deref())?;
+        let url = url.reveal();
         // The library's own message may quote the URL, and with it the password.
-        match &self.redis_ca_file {
+        match ca {
             None => redis::Client::open(url).map_err(|_| bad(unreadable(url))),
-            Some(file) => {
-                let pem = std::fs::read(file).map_err(|error| {
-                    Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
-                })?;
+            Some(pem) => {
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 redis::Client::build_with_tls(url, certificates).map_err(|_| {
                     bad("and --redis-ca-file do not go together: a PEM file and a rediss:// URL are needed")

@@ -64,7 +64,8 @@ impl Works {
         self.file("objects/v2")
     }
 
-    fn command(&self, program: Program) -> Command {
+    /// Its binary, ready to `run`.
+    pub fn command(&self, program: Program) -> Command {
         let mut command = Command::new(binary(program.name()));
         command.arg("run");
         let database = ("DATABASE_URL", self.stage.database_url.clone());

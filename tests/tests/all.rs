@@ -3,6 +3,10 @@
 
 // The house itself.
 mod deploy;
+mod deploy_images;
+mod deploy_machines;
+mod deploy_users;
+mod deploy_watching;
 mod fuzz;
 mod harness;
 mod house;
@@ -93,10 +97,15 @@ mod reading;
 mod reading_outage;
 mod reading_page;
 mod reading_search;
+mod rebuilding;
 
 // All of it, in one process and in many.
 mod docs;
 mod journey;
 mod metrics;
 mod pipeline;
+mod pipeline_lost;
 mod pipeline_page;
+mod pipeline_servers;
+mod pipeline_settings;
+mod programs;

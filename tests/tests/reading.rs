@@ -1,7 +1,9 @@
 //! From the stream into the reader's file: each event once, the newest version wins, and nothing goes away without a word.
 
 use contract::{Export, Removal};
-use outbox_tests::{Chance, Child, Reading, Signal, address, dump, eventually, get_json, letters, told, told_author};
+use outbox_tests::{
+    Chance, Child, Reading, Signal, address, dump, eventually, export_end, get_json, letters, told, told_author,
+};
 use rusqlite::Connection;
 
 const DEAD: &str = "content:scraped:bisan-cg:dead";
@@ -664,7 +666,8 @@ async fn an_export_of_the_archive_makes_the_same_file_and_twice_is_once() {
     let (export, other) = (folder.path().join("export.ndjson"), folder.path().join("other.sqlite"));
     let lines: Vec<_> =
         shuffled(&mut chance, events).iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
-    std::fs::write(&export, lines.join("\n") + "\n\n").expect("written");
+    let end = export_end(lines.len(), None);
+    std::fs::write(&export, format!("{}\n\n{end}\n", lines.join("\n"))).expect("written");
     let rebuild = |file: &std::path::Path| {
         let arguments = ["rebuild", "--json", "--from-hasad", file.to_str().expect("UTF-8")];
         let output = reading.command_on(&other, &arguments).output().expect("started");

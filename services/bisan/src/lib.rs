@@ -27,7 +27,7 @@ pub use consume::Consume;
 pub use error::Error;
 pub use meili::{Comparison, SearchServer, SearchWrite, Searcher, SettingsArgs};
 pub use projector::{Projector, Tick};
-pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, rebuild};
+pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, WithoutEnd, rebuild};
 pub use reindex::{Goal, Reindex, ReindexArgs, Summary, Told};
 pub use run::consume;
 pub use serve::{METRICS, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, escaped, router, serve};

@@ -18,8 +18,8 @@ const SOUND_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
-/// Who can wish so.
-#[derive(Debug)]
+/// Who can wish so. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Stopper(watch::Sender<bool>);
 
 impl Stopper {

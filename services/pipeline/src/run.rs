@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
-use terminal::{Secret, unusable};
+use terminal::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, oneshot};
@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> Result<()> {
     // The one provider that is compiled in; a second call has nothing to do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (stopper, stop) = Stopper::new();
-    listen_to_signals(stopper);
+    listen_to_signals(stopper.clone());
 
     let private = config.database_url.is_none() || config.redis_url.is_none();
     let folder = Folder::open(&config.data, config.data_by_default(), private)?;
@@ -58,7 +58,7 @@ pub async fn run(config: Config) -> Result<()> {
             return Ok(());
         }
     };
-    begun.until_stopped(&config, &folder, stop).await
+    begun.until_stopped(&config, &folder, stopper, stop).await
 }
 
 /// The first signal is a wish; the second one is an end.
@@ -149,8 +149,13 @@ async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
 }
 
 impl Begun {
-    async fn until_stopped(self, config: &Config, folder: &Folder, stop: Stop) -> Result<()> {
-        stop.asked().await;
+    async fn until_stopped(mut self, config: &Config, folder: &Folder, stopper: Stopper, stop: Stop) -> Result<()> {
+        // A pipeline that nobody can look at must not look as if it lived.
+        let early = tokio::select! {
+            () = stop.asked() => None,
+            ended = &mut self.serving => Some(ended),
+        };
+        stopper.stop();
         say("stopping");
         let end = Instant::now() + config.drain_max;
         for (name, ended) in self.ends {
@@ -161,7 +166,10 @@ impl Begun {
                 );
             }
         }
-        self.serving.await??;
+        let served = match early {
+            None => self.serving.await?,
+            Some(ended) => Err(ended?.err().unwrap_or_else(|| std::io::Error::other("by itself"))),
+        };
         for watching in self.watching {
             watching.await?;
         }
@@ -176,7 +184,7 @@ impl Begun {
             }
         }
         say(&format!("stopped; everything is in {}", folder.in_words()));
-        Ok(())
+        served.context("the HTTP server has ended")
     }
 }
 
@@ -223,9 +231,7 @@ async fn make_tables(url: &str) -> Result<()> {
 /// The address for people, bound, and how it is written.
 async fn listen(asked: Option<SocketAddr>) -> Result<(TcpListener, String)> {
     let listener = match asked {
-        Some(address) => TcpListener::bind(address)
-            .await
-            .map_err(|error| unusable(format!("--listen (PIPELINE_LISTEN) {address}: {error}")))?,
+        Some(address) => TcpListener::from_std(terminal::listen("--listen (PIPELINE_LISTEN)", address)?)?,
         None => {
             let mut found = None;
             for port in (PORT..PORT + PORTS_TRIED_MAX).filter(|port| !NOT_THESE.contains(port)) {

@@ -91,6 +91,11 @@ impl SearchServer {
         }
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_set(&self) -> bool {
+        self.meili_url.as_deref().is_some_and(|url| !url.is_empty())
+    }
+
     /// The address, without a slash at its end.
     pub(crate) fn url(&self) -> Result<Option<String>, String> {
         let Some(url) = self.meili_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };

@@ -47,13 +47,15 @@ pub async fn serve(
         shutdown.await;
         let _ = stop.send(true);
     };
-    let serving = axum::serve(listener, routes::router(store, index, None)).with_graceful_shutdown(asked);
+    let (ears, death) = vitals::ears(listener);
+    let serving = axum::serve(ears, routes::router(store, index, None)).with_graceful_shutdown(asked);
     let patience = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(drain_max).await;
     };
     tokio::select! {
         served = serving => served,
+        error = death => Err(error),
         () = patience => {
             tracing::warn!("answers that did not end in time are cut off");
             Ok(())

@@ -48,8 +48,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> 
         stop.clone().asked().await;
         tokio::time::sleep(DRAIN_MAX).await;
     };
+    let (ears, death) = vitals::ears(listener);
     tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().asked()) => served,
+        served = axum::serve(ears, router).with_graceful_shutdown(stop.clone().asked()) => served,
+        error = death => Err(error),
         () = patience => Ok(()),
     }
 }
