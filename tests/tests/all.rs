@@ -19,6 +19,7 @@ mod least_rights;
 mod producer;
 mod rights;
 mod sql;
+mod standing;
 mod views;
 
 // The relay, from row to stream.
