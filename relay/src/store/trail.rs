@@ -48,7 +48,7 @@ pub(crate) struct LetterTrail {
 pub(crate) async fn rows(db: &mut PgConnection, id: &str) -> Result<Vec<RowTrail>> {
     let [created_at, sent_at, due_at] = ["o.created_at", "b.published_at", "o.due_at"].map(utc);
     sqlx::query_as(AssertSqlSafe(format!(
-        "select o.stream::text, o.seq, s.generation || '-' || o.seq as entry, o.type::text, o.key::text, {created_at} as created_at,
+        "select o.stream::text, o.seq, coalesce(s.generation, 1) || '-' || o.seq as entry, o.type::text, o.key::text, {created_at} as created_at,
                 case when o.dead_at is not null then 'dead' when o.due_at is not null then 'held'
                      when o.seq <= s.sent_seq and not exists (select from outbox_overtaken g where g.missing @> o.seq) then 'sent'
                      else 'unsent' end as state,
