@@ -16,9 +16,12 @@ mod security;
 // Events in Postgres, and who may do what there.
 mod inbox;
 mod least_rights;
+mod migrations;
 mod producer;
 mod rights;
 mod sql;
+mod sql_rights;
+mod sql_schemas;
 mod standing;
 mod views;
 
@@ -94,6 +97,8 @@ mod projecting_faults;
 mod projecting_reindex;
 mod projecting_restored;
 mod reading;
+mod reading_authors;
+mod reading_mending;
 mod reading_outage;
 mod reading_page;
 mod reading_search;

@@ -1,4 +1,4 @@
-//! The same consumer where the partitions of a topic lie on different servers: a Redis Cluster of three.
+//! The same consumer where the partitions of a stream lie on different servers: a Redis Cluster of three.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
