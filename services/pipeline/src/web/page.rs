@@ -100,8 +100,12 @@ pub(super) fn start(state: &State, newest: &[Summary]) -> Markup {
                         span.stage { (stage.name) }
                         span.number { @match stage.number { Some(number) => (number), None => "–" } }
                         span.counts { (stage.counts) }
-                        span.trouble { (stage.trouble()) }
                     }
+                }
+            }
+            @for stage in shown(&state.stages) {
+                p.trouble id={ "trouble-" (stage.key) } {
+                    @if !stage.trouble().is_empty() { (stage.name) ": " (stage.trouble()) }
                 }
             }
             p.away {
