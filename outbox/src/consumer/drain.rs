@@ -22,21 +22,21 @@ impl Consumer {
         .await;
         loop {
             let heartbeat = Deadline::now() + self.settings.claim_after / 3;
-            match timeout_at(deadline.min(heartbeat), self.running.join_next()).await {
-                Ok(Some(finished)) => self.finish(finished),
+            match timeout_at(deadline.min(heartbeat), self.attempts.next()).await {
+                Ok(Some(ended)) => self.finish(ended),
                 Ok(None) => break,
                 // What is being attempted stays ours, and so do its partitions.
                 Err(_) if Deadline::now() < deadline => {
                     self.try_to(async |consumer: &mut Self| {
-                        consumer.hold_on(Instant::now()).await?;
+                        consumer.hold_on().await?;
                         consumer.renew().await
                     })
                     .await;
                 }
                 Err(_) => {
-                    tracing::warn!(group = %self.group, attempts = self.running.len(), "attempts that did not end in time are cut off; others will repeat them");
+                    tracing::warn!(group = %self.group, attempts = self.attempts.len(), "attempts that did not end in time are cut off; others will repeat them");
                     // Whatever a transaction held is rolled back.
-                    self.running.shutdown().await;
+                    self.attempts.end().await;
                     break;
                 }
             }

@@ -22,7 +22,7 @@ impl Consumer {
     /// Connects, if need be, and begins where we were: groups are made, and what is pending for us is taken in.
     pub(super) async fn meet(&mut self, now: Instant) -> Result<(), Trouble> {
         self.connect().await?;
-        self.share(now).await?;
+        self.share().await?;
         let unknown = self.lanes.iter().filter(|(_, lane)| lane.is_unknown());
         let mut met = Ok(());
         for lane in unknown.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
@@ -60,8 +60,9 @@ impl Consumer {
             }
             let key: Arc<str> = if self.cluster { stream } else { "".into() };
             // Redis may still be about to give entries to it, which would then wait for nobody.
-            if let Some(former) = self.former.remove(&key) {
-                door.end_former(former, &self.group, &self.me).await?;
+            if let Some(former) = self.former.get(&key) {
+                door.end_former(*former, &self.group, &self.me).await?;
+                self.former.remove(&key);
             }
             self.doors.insert(key, door);
         }
@@ -159,7 +160,8 @@ impl Consumer {
     /// Says that we are alive: nobody else may take what we hold.
     pub(super) async fn renew(&mut self) -> Result<(), Trouble> {
         let mut by_lane: BTreeMap<Arc<str>, Vec<EntryId>> = BTreeMap::new();
-        for ((lane, number), _) in self.line.places() {
+        // What is cut off may run on for a while: it is no longer ours.
+        for ((lane, number), _) in self.line.places().filter(|((lane, _), _)| self.lanes.contains_key(lane)) {
             by_lane.entry(lane.clone()).or_default().push(*number);
         }
         for (lane, numbers) in by_lane {

@@ -1,7 +1,6 @@
 //! Which entries may be handled now: those whose key is not waiting for an earlier one. Pure: it is told and answers.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,7 +60,8 @@ pub(crate) struct Line {
     keys: HashMap<(Arc<str>, String), Queue>,
     /// What may start now, by age: no lane that is always full may keep the others waiting.
     ready: BTreeSet<(EntryId, Arc<str>)>,
-    waiting: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// What waits, by when it is due.
+    waiting: BTreeSet<(Instant, Place)>,
     loaded: usize,
     running: usize,
     /// What is running is alone.
@@ -158,7 +158,7 @@ impl Line {
         }
         self.pending.insert(place.clone(), pending);
         match state {
-            State::Waiting(until) => self.waiting.push(Reverse((until, place))),
+            State::Waiting(until) => _ = self.waiting.insert((until, place)),
             _ => self.make_ready(&place),
         }
     }
@@ -213,6 +213,7 @@ impl Line {
         self.bytes -= pending.bytes;
         self.loaded -= usize::from(pending.envelope.is_some());
         self.ready.remove(&age(place));
+        self.waits_no_longer(place, pending.state);
         if let Some(key) = pending.key.clone() {
             let key = (place.0.clone(), key);
             let queue = self.keys.get_mut(&key).expect("every pending entry is in its key's queue");
@@ -232,7 +233,8 @@ impl Line {
         self.loaded -= usize::from(pending.envelope.take().is_some());
         self.bytes -= std::mem::take(&mut pending.bytes);
         self.ready.remove(&age(place));
-        self.waiting.push(Reverse((until, place.clone())));
+        self.waits_no_longer(place, was);
+        self.waiting.insert((until, place.clone()));
         if was == State::Running {
             self.has_ended(place);
         }
@@ -241,7 +243,9 @@ impl Line {
     /// What was running may start again at once.
     pub(crate) fn again(&mut self, place: &Place) {
         let Some(pending) = self.pending.get_mut(place) else { return };
-        if std::mem::replace(&mut pending.state, State::Ready) == State::Running {
+        let was = std::mem::replace(&mut pending.state, State::Ready);
+        self.waits_no_longer(place, was);
+        if was == State::Running {
             self.has_ended(place);
         }
         self.make_ready(place);
@@ -249,20 +253,23 @@ impl Line {
 
     /// When the next one that waits is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.waiting.peek().map(|Reverse((until, _))| *until)
+        self.waiting.first().map(|(until, _)| *until)
     }
 
     fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((until, place))) = self.waiting.peek().cloned()
-            && until <= now
-        {
-            self.waiting.pop();
-            if let Some(pending) = self.pending.get_mut(&place)
-                && pending.state == State::Waiting(until)
-            {
-                pending.state = State::Ready;
-                self.make_ready(&place);
+        while let Some((until, place)) = self.waiting.pop_first() {
+            if until > now {
+                self.waiting.insert((until, place));
+                return;
             }
+            self.pending.get_mut(&place).expect("what waits is pending").state = State::Ready;
+            self.make_ready(&place);
+        }
+    }
+
+    fn waits_no_longer(&mut self, place: &Place, was: State) {
+        if let State::Waiting(until) = was {
+            self.waiting.remove(&(until, place.clone()));
         }
     }
 
@@ -382,6 +389,23 @@ mod tests {
         assert_eq!(seqs(&line.start(1, later)), [1]);
     }
 
+    /// Of what is buried the last word is to wait for ever, until it is among the dead letters.
+    #[test]
+    fn what_is_settled_while_it_waits_leaves_nothing_behind() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for seq in 0..3 {
+            line.add(place(seq), pending(None));
+            line.start(1, now);
+            line.wait(&place(seq), now + Duration::from_secs(1 << 32));
+        }
+        line.remove(&place(0));
+        line.again(&place(1));
+        assert_eq!(seqs(&line.start(1, now)), [1]);
+        line.remove(&place(1));
+        line.remove(&place(2));
+        assert_eq!((line.next_due(), line.len()), (None, 0));
+    }
+
     #[test]
     fn a_batch_may_hold_a_whole_key_in_its_order() {
         let (mut line, now) = (Line::default(), Instant::now());
@@ -486,7 +510,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(line.len(), 0);
-            prop_assert_eq!((line.running, line.bytes, line.keys.len(), line.ready.len()), (0, 0, 0, 0));
+            prop_assert_eq!((line.running, line.bytes, line.keys.len(), line.ready.len(), line.waiting.len()), (0, 0, 0, 0, 0));
         }
     }
 }

@@ -9,6 +9,7 @@
 //! whoever claims an entry leaves the count as it is. Only the first attempt is not written down, which saves a round
 //! trip for every event: an entry that was delivered once and not settled may or may not have been begun.
 
+mod attempts;
 mod builder;
 mod drain;
 mod keep;
@@ -28,18 +29,19 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 pub use builder::ConsumerBuilder;
 pub use stats::Stats;
 
+use self::attempts::Attempts;
 use self::line::{Line, Place};
 use self::partitions::Partitions;
 use self::schedule::Schedule;
 use self::settle::Letter;
 use self::stats::Times;
 use self::stream::{Delivered, Door, Trouble};
-use self::work::{Finished, Work};
+use self::work::Work;
 use crate::EntryId;
 
 /// Between tries to reach a Redis that is away, and between tries of handlers that say that something else is.
@@ -102,11 +104,9 @@ pub struct Consumer {
     /// The doors at which one waits.
     reading: BTreeSet<Arc<str>>,
     line: Line,
-    running: JoinSet<Finished>,
+    attempts: Attempts,
     /// Handlers that are being told what is settled.
     notices: JoinSet<()>,
-    /// Which attempt is of which entries.
-    attempts: Vec<(AbortHandle, Vec<Place>)>,
     /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
     done: Vec<(Place, bool)>,
     letters: VecDeque<Letter>,
@@ -206,9 +206,8 @@ impl Consumer {
             reads: FuturesUnordered::new(),
             reading: BTreeSet::new(),
             line: Line::default(),
-            running: JoinSet::new(),
+            attempts: Attempts::default(),
             notices: JoinSet::new(),
-            attempts: vec![],
             done: vec![],
             letters: VecDeque::new(),
             refused: BTreeSet::new(),
@@ -290,8 +289,8 @@ impl Consumer {
             self.read_now().await?;
             loop {
                 self.begin(Instant::now()).await?;
-                match self.running.join_next().await {
-                    Some(finished) => self.finish(finished),
+                match self.attempts.next().await {
+                    Some(ended) => self.finish(ended),
                     None => break,
                 }
                 self.settle().await?;
@@ -341,11 +340,11 @@ impl Consumer {
                     Err(trouble) => _ = self.lose(trouble),
                 }
             }
-            Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                self.finish(finished);
+            Some(ended) = self.attempts.next(), if !self.attempts.is_empty() => {
+                self.finish(ended);
                 // Whatever ended meanwhile is settled together.
-                while let Some(finished) = self.running.try_join_next() {
-                    self.finish(finished);
+                while let Some(ended) = self.attempts.try_next() {
+                    self.finish(ended);
                 }
             }
             Some(_) = self.notices.join_next(), if !self.notices.is_empty() => {}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::schedule::Clock;
-use super::stream::Trouble;
+use super::stream::{Right, Trouble};
 use super::{Consumer, Lane};
 
 /// The partitions of a topic, and which of them are ours.
@@ -52,8 +52,9 @@ fn share(partitions: usize, consumers: usize, before: usize) -> usize {
 
 impl Consumer {
     /// Keeps the partitions that are ours, and takes our share of those that are free.
-    pub(super) async fn share(&mut self, now: Instant) -> Result<(), Trouble> {
-        let lease = self.settings.claim_after;
+    pub(super) async fn share(&mut self) -> Result<(), Trouble> {
+        // Not from when the turn began: it may have taken long to connect.
+        let (now, lease) = (Instant::now(), self.settings.claim_after);
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         // Whoever was frozen for longer than the lease has lost them, whatever Redis says by now.
         let late: Vec<Arc<str>> =
@@ -69,7 +70,7 @@ impl Consumer {
         if !time {
             return Ok(());
         }
-        self.hold_on(now).await?;
+        self.hold_on().await?;
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let streams = partitions.streams.clone();
         let (consumers, before) =
@@ -89,10 +90,16 @@ impl Consumer {
     }
 
     /// Keeps the partitions that are ours.
-    pub(super) async fn hold_on(&mut self, now: Instant) -> Result<(), Trouble> {
+    pub(super) async fn hold_on(&mut self) -> Result<(), Trouble> {
         let Some(partitions) = &self.partitions else { return Ok(()) };
-        for stream in partitions.held.keys().cloned().collect::<Vec<_>>() {
-            if !self.hold(&stream, now).await? {
+        for (stream, until) in partitions.held.clone() {
+            let kept = match self.hold(&stream).await? {
+                Right::Kept => true,
+                // Nobody had it any more. Before its time that is a loss of Redis; after it somebody may have come and gone.
+                Right::Taken => Instant::now() < until,
+                Right::Others => false,
+            };
+            if !kept {
                 tracing::warn!(%stream, group = %self.group, "a partition was lost to another consumer");
                 self.end_reads().await?;
                 self.lose_partition(&stream);
@@ -105,7 +112,7 @@ impl Consumer {
         let mut taken = 0;
         for stream in streams {
             let ours = self.partitions.as_ref().is_some_and(|partitions| partitions.held.contains_key(stream));
-            if taken == wanted || ours || !self.hold(stream, now).await? {
+            if taken == wanted || ours || self.hold(stream).await? == Right::Others {
                 continue;
             }
             taken += 1;
@@ -153,18 +160,19 @@ impl Consumer {
         Ok(())
     }
 
-    /// Forgets a partition and what is pending of it, and cuts its attempts off: the next holder claims it.
+    /// Forgets a partition and what is pending of it, and cuts its attempts off: the next holder claims it. An attempt is
+    /// forgotten only when it has ended, so that its events do not begin again beside it if the partition comes back.
     fn lose_partition(&mut self, stream: &Arc<str>) {
         if let Some(partitions) = &mut self.partitions {
             partitions.held.remove(stream);
             partitions.leaving.take_if(|leaving| leaving == stream);
         }
         let lanes = self.lanes_of(stream);
-        self.cut_off(&lanes);
+        self.attempts.cut_off(&lanes);
         let places: Vec<_> = self
             .line
             .places()
-            .filter(|((lane, _), _)| lanes.contains(lane))
+            .filter(|((lane, _), pending)| lanes.contains(lane) && !pending.is_running())
             .map(|(place, _)| place.clone())
             .collect();
         for place in places {
@@ -175,34 +183,18 @@ impl Consumer {
         }
     }
 
-    /// Ends attempts on lanes that are no longer ours. Whatever shares a batch with them is begun anew.
-    fn cut_off(&mut self, lanes: &[Arc<str>]) {
-        let (lost, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.attempts)
-            .into_iter()
-            .filter(|(attempt, _)| !attempt.is_finished())
-            .partition(|(_, places)| places.iter().any(|(lane, _)| lanes.contains(lane)));
-        self.attempts = others;
-        for (attempt, places) in lost {
-            attempt.abort();
-            for place in places.into_iter().filter(|(lane, _)| !lanes.contains(lane)) {
-                self.line.again(&place);
-                self.uncount.push(place);
-            }
-        }
-    }
-
     /// Takes or keeps the right to read a partition.
-    async fn hold(&mut self, stream: &Arc<str>, now: Instant) -> Result<bool, Trouble> {
-        let lease = self.settings.claim_after;
-        let held = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
-        if held {
+    async fn hold(&mut self, stream: &Arc<str>) -> Result<Right, Trouble> {
+        let (now, lease) = (Instant::now(), self.settings.claim_after);
+        let right = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
+        if right != Right::Others {
             // Whoever read it before may be frozen, with a read that still waits.
             self.at(stream, async |door, names, me| door.take_reader(&names, me).await).await?;
             if let Some(partitions) = &mut self.partitions {
                 partitions.held.insert(stream.clone(), now + lease);
             }
         }
-        Ok(held)
+        Ok(right)
     }
 
     pub(super) async fn let_go_of_all(&mut self) -> Result<(), Trouble> {

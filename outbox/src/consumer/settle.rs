@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::task::JoinError;
-
+use super::attempts::Ended;
 use super::line::{Failed, Place};
 use super::stats::rfc3339;
 use super::stream::{Begun, Door, Names, Trouble};
@@ -40,14 +39,11 @@ impl Letter {
 
 impl Consumer {
     /// Takes in how an attempt ended.
-    pub(super) fn finish(&mut self, finished: Result<Finished, JoinError>) {
-        let finished = match finished {
-            Ok(finished) => finished,
-            // Cut off, because its partition is no longer ours.
-            Err(error) if error.is_cancelled() => return,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+    pub(super) fn finish(&mut self, ended: Ended) {
+        let Finished { places, result, took } = match ended {
+            Ended::Finished(finished) => finished,
+            Ended::CutOff { places, lost } => return self.take_back(&places, &lost),
         };
-        let Finished { places, result, took } = finished;
         if !matches!(result, Err(Failure::Outage(_)))
             && let Some(after) = self.pause.end()
         {
@@ -70,6 +66,22 @@ impl Consumer {
                 self.stats_of(&place.0).1.took(took);
                 let attempt = self.line.get(place).map_or(1, |pending| pending.attempts + 1);
                 self.fail(place, failure, attempt);
+            }
+        }
+    }
+
+    /// An attempt was cut off, and only now has it ended. What was lost and is ours again is looked at anew: others may have
+    /// been at it meanwhile. Whatever shared a batch with that is begun anew.
+    fn take_back(&mut self, places: &[Place], lost: &BTreeSet<Arc<str>>) {
+        for place in places {
+            if lost.contains(&place.0) {
+                self.forget(place);
+                if let Some(lane) = self.lanes.get_mut(&place.0) {
+                    lane.known = false;
+                }
+            } else {
+                self.line.again(place);
+                self.uncount.push(place.clone());
             }
         }
     }

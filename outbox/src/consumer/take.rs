@@ -166,7 +166,7 @@ impl Consumer {
         // After an outage one attempt shows whether it is over.
         let concurrency = if self.pause.times > 0 { 1 } else { self.settings.concurrency };
         let together_max = if self.pause.times > 0 { 1 } else { self.settings.batch_max };
-        while self.running.len() < concurrency {
+        while self.attempts.len() < concurrency {
             if self.lanes.values().any(Lane::is_unknown) {
                 break;
             }
@@ -184,9 +184,8 @@ impl Consumer {
             let (places, entries): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
             if !places.is_empty() {
                 let timeout = self.settings.handler_timeout;
-                let attempt = self.running.spawn(attempt(self.work.clone(), places.clone(), entries, timeout));
-                self.attempts.retain(|(attempt, _)| !attempt.is_finished());
-                self.attempts.push((attempt, places));
+                let attempt = attempt(self.work.clone(), places.clone(), entries, timeout);
+                self.attempts.begin(places, attempt);
             }
         }
         Ok(())
