@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Consumer;
 use super::schedule::Clock;
 use super::stream::{Right, Trouble};
-use super::{Consumer, Lane};
 
 /// The partitions of a topic, and which of them are ours.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Consumer {
     /// Keeps the partitions that are ours, and takes our share of those that are free.
     pub(super) async fn share(&mut self) -> Result<(), Trouble> {
         // Not from when the turn began: it may have taken long to connect.
-        let (now, lease) = (Instant::now(), self.settings.claim_after);
+        let (now, lease) = (Instant::now(), self.told.settings.claim_after);
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         // Whoever was frozen for longer than the lease has lost them, whatever Redis says by now.
         let late: Vec<Arc<str>> =
@@ -64,7 +64,7 @@ impl Consumer {
             self.end_reads().await?;
         }
         for stream in late {
-            tracing::warn!(%stream, group = %self.group, "a partition was lost: this consumer was silent for too long");
+            tracing::warn!(%stream, group = %self.told.group, "a partition was lost: this consumer was silent for too long");
             self.lose_partition(&stream);
         }
         if !time {
@@ -80,7 +80,7 @@ impl Consumer {
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let (held, leaving) = (partitions.held.len(), partitions.leaving.is_some());
         // What has just been lost is found again before it is given away: it may lack its group.
-        let settled = !leaving && !self.lanes.values().any(Lane::is_unknown);
+        let settled = !leaving && !self.lanes.has_unknown();
         if held > share && settled {
             self.give_partition_back().await?;
         } else if held < share {
@@ -100,7 +100,7 @@ impl Consumer {
                 Right::Others => false,
             };
             if !kept {
-                tracing::warn!(%stream, group = %self.group, "a partition was lost to another consumer");
+                tracing::warn!(%stream, group = %self.told.group, "a partition was lost to another consumer");
                 self.end_reads().await?;
                 self.lose_partition(&stream);
             }
@@ -117,13 +117,13 @@ impl Consumer {
             }
             taken += 1;
             // At once: whatever fails from here on, what is held is read.
-            self.add_lanes(stream);
+            self.lanes.add(stream);
             // A read that waits does not know of it.
             self.end_reads().await?;
-            for lane in self.lanes_of(stream) {
+            for lane in self.lanes.of_stream(stream) {
                 self.enter(&lane, now).await?;
             }
-            tracing::info!(%stream, group = %self.group, "a partition is ours");
+            tracing::info!(%stream, group = %self.told.group, "a partition is ours");
         }
         Ok(())
     }
@@ -134,7 +134,7 @@ impl Consumer {
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         let Some(stream) = partitions.held.keys().next_back().cloned() else { return Ok(()) };
         partitions.leaving = Some(stream.clone());
-        for name in self.lanes_of(&stream) {
+        for name in self.lanes.of_stream(&stream) {
             if let Some(lane) = self.lanes.get_mut(&name) {
                 lane.leaving = true;
             }
@@ -148,7 +148,7 @@ impl Consumer {
         let Some(stream) = self.partitions.as_ref().and_then(|partitions| partitions.leaving.clone()) else {
             return Ok(());
         };
-        let lanes = self.lanes_of(&stream);
+        let lanes = self.lanes.of_stream(&stream);
         if self.line.places().any(|((lane, _), pending)| pending.is_running() && lanes.contains(lane)) {
             return Ok(());
         }
@@ -156,7 +156,7 @@ impl Consumer {
         self.give_back(&stream, true).await?;
         self.lose_partition(&stream);
         self.at(&stream, async |door, names, me| door.let_go(&names, me).await).await?;
-        tracing::info!(%stream, group = %self.group, "a partition is left to another consumer");
+        tracing::info!(%stream, group = %self.told.group, "a partition is left to another consumer");
         Ok(())
     }
 
@@ -167,7 +167,7 @@ impl Consumer {
             partitions.held.remove(stream);
             partitions.leaving.take_if(|leaving| leaving == stream);
         }
-        let lanes = self.lanes_of(stream);
+        let lanes = self.lanes.of_stream(stream);
         self.attempts.cut_off(&lanes);
         let places: Vec<_> = self
             .line
@@ -185,7 +185,7 @@ impl Consumer {
 
     /// Takes or keeps the right to read a partition.
     async fn hold(&mut self, stream: &Arc<str>) -> Result<Right, Trouble> {
-        let (now, lease) = (Instant::now(), self.settings.claim_after);
+        let (now, lease) = (Instant::now(), self.told.settings.claim_after);
         let right = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
         if right != Right::Others {
             // Whoever read it before may be frozen, with a read that still waits.
