@@ -46,6 +46,7 @@ mod waiting;
 
 // The consumer runtime, from stream to effect.
 mod consumer_crash;
+mod consumer_handover;
 mod consumer_loss;
 mod consumer_outage;
 mod consumer_random;

@@ -12,7 +12,7 @@ use crate::EntryId;
 
 impl Consumer {
     pub(super) async fn drain(&mut self) {
-        let deadline = Deadline::now() + self.settings.drain_max;
+        let deadline = Deadline::now() + self.told.settings.drain_max;
         // Others need not wait for our slowest attempt.
         self.try_to(async |consumer: &mut Self| {
             // A read that still waits would be given entries that nobody handles.
@@ -21,33 +21,33 @@ impl Consumer {
         })
         .await;
         loop {
-            let heartbeat = Deadline::now() + self.settings.claim_after / 3;
-            match timeout_at(deadline.min(heartbeat), self.running.join_next()).await {
-                Ok(Some(finished)) => self.finish(finished),
+            let heartbeat = Deadline::now() + self.told.settings.claim_after / 3;
+            match timeout_at(deadline.min(heartbeat), self.attempts.next()).await {
+                Ok(Some(ended)) => self.finish(ended),
                 Ok(None) => break,
                 // What is being attempted stays ours, and so do its partitions.
                 Err(_) if Deadline::now() < deadline => {
                     self.try_to(async |consumer: &mut Self| {
-                        consumer.hold_on(Instant::now()).await?;
+                        consumer.hold_on().await?;
                         consumer.renew().await
                     })
                     .await;
                 }
                 Err(_) => {
-                    tracing::warn!(group = %self.group, attempts = self.running.len(), "attempts that did not end in time are cut off; others will repeat them");
+                    tracing::warn!(group = %self.told.group, attempts = self.attempts.len(), "attempts that did not end in time are cut off; others will repeat them");
                     // Whatever a transaction held is rolled back.
-                    self.running.shutdown().await;
+                    self.attempts.end().await;
                     break;
                 }
             }
             // What cannot be settled now is given back, and the inbox knows it.
             self.try_to(Self::settle).await;
         }
-        let patience = self.settings.redis_timeout;
+        let patience = self.told.settings.redis_timeout;
         let leaving = async { while !self.try_to(Self::leave).await {} };
         match timeout(patience, leaving).await {
-            Ok(()) => tracing::info!(consumer = self.me, "the consumer has stopped"),
-            _ => tracing::warn!(consumer = self.me, "Redis is away; others claim what is pending after a while"),
+            Ok(()) => tracing::info!(consumer = self.told.me, "the consumer has stopped"),
+            _ => tracing::warn!(consumer = self.told.me, "Redis is away; others claim what is pending after a while"),
         }
     }
 
@@ -66,8 +66,7 @@ impl Consumer {
     }
 
     async fn give_all_back(&mut self, running_too: bool) -> Result<(), Trouble> {
-        let streams: Vec<_> = self.lanes.values().map(|lane| lane.stream.clone()).collect();
-        for stream in streams {
+        for stream in self.lanes.streams() {
             self.give_back(&stream, running_too).await?;
         }
         Ok(())
@@ -76,8 +75,8 @@ impl Consumer {
     /// Gives back everything of a stream that is pending for us, also what we do not know of; what is being attempted only if
     /// that was cut off.
     pub(super) async fn give_back(&mut self, stream: &Arc<str>, running_too: bool) -> Result<(), Trouble> {
-        let (now, claim_after) = (Instant::now(), self.settings.claim_after);
-        for lane in self.lanes_of(stream) {
+        let (now, claim_after) = (Instant::now(), self.told.settings.claim_after);
+        for lane in self.lanes.of_stream(stream) {
             let mut from = "-".to_owned();
             loop {
                 let found = self.at(&lane, async |door, names, me| door.own(&names, me, &from).await).await?;
@@ -114,7 +113,7 @@ impl Consumer {
         self.settle().await?;
         self.give_all_back(true).await?;
         self.tell().await?;
-        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+        for lane in self.lanes.names() {
             self.at(&lane, async |door, names, me| door.leave(&names, me).await).await?;
         }
         // Also of partitions that were handed over meanwhile. What the relay has copied stays in Postgres.

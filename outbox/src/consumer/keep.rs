@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Consumer;
+use super::line::Place;
 use super::stream::{Door, Names, Trouble};
 use super::work::tell_settled;
-use super::{Consumer, Place};
 use crate::{EntryId, Settled};
 
 /// A group that is gone is given so long to come back where it was: the relay makes it anew.
@@ -22,7 +23,7 @@ impl Consumer {
     /// Connects, if need be, and begins where we were: groups are made, and what is pending for us is taken in.
     pub(super) async fn meet(&mut self, now: Instant) -> Result<(), Trouble> {
         self.connect().await?;
-        self.share(now).await?;
+        self.share().await?;
         let unknown = self.lanes.iter().filter(|(_, lane)| lane.is_unknown());
         let mut met = Ok(());
         for lane in unknown.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
@@ -37,40 +38,16 @@ impl Consumer {
 
     /// Connects, if need be.
     pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
-        if !self.doors.is_empty() {
+        if !self.doors.are_closed() {
             return Ok(());
         }
         // Partitions that may become ours, too: each is asked for.
         let all = match &self.partitions {
             Some(partitions) => partitions.streams().cloned().collect(),
-            None => self.lanes.values().map(|lane| lane.stream.clone()).collect::<Vec<_>>(),
+            None => self.lanes.streams(),
         };
-        for stream in all {
-            let key: Arc<str> = if self.cluster { stream.clone() } else { "".into() };
-            if self.doors.contains_key(&key) {
-                continue;
-            }
-            let (group, me, timeout) = (&self.group, &self.me, self.settings.redis_timeout);
-            let mut door = Door::connect(&self.client, &stream, group, me, timeout).await?;
-            self.cluster = door.is_cluster();
-            if self.cluster && !has_tag(&stream) {
-                return Err(Trouble::Unusable(format!(
-                    "in a Redis Cluster the stream {stream} needs a tag in braces, so that what belongs to it lies together"
-                )));
-            }
-            let key: Arc<str> = if self.cluster { stream } else { "".into() };
-            // Redis may still be about to give entries to it, which would then wait for nobody.
-            if let Some(former) = self.former.remove(&key) {
-                door.end_former(former, &self.group, &self.me).await?;
-            }
-            self.doors.insert(key, door);
-        }
-        for lane in self.lanes.values_mut() {
-            lane.cursor = "0-0".to_owned();
-            lane.known = false;
-            // Nobody else could give a group back to a partition that we hold.
-            lane.leaving = false;
-        }
+        self.doors.open(&self.told, all).await?;
+        self.lanes.look_again();
         self.schedule.look_again();
         if let Some(partitions) = &mut self.partitions {
             partitions.look_again();
@@ -80,7 +57,7 @@ impl Consumer {
 
     /// Makes sure of a lane's group, and takes in what is pending for us.
     pub(super) async fn enter(&mut self, name: &Arc<str>, now: Instant) -> Result<(), Trouble> {
-        let lane = &self.lanes[name];
+        let lane = self.lanes.known(name);
         let after = lane.settled.map_or("0".to_owned(), |settled| settled.to_string());
         // No relay knows the lane on which dead letters are replayed.
         let (seen_before, missing_since) = (lane.settled.is_some() && **name == *lane.stream, lane.missing_since);
@@ -88,14 +65,14 @@ impl Consumer {
         if !there {
             // Whoever has worked here before leaves it to the relay, which knows where the group was.
             let since = missing_since.unwrap_or(now);
-            self.lane(name).missing_since = Some(since);
+            self.lanes.known_mut(name).missing_since = Some(since);
             if seen_before && now.duration_since(since) < HEAL_MAX {
                 return Err(Trouble::NoGroup);
             }
             self.at(name, async |door, names, _| door.create_group(names.lane, names.group, &after).await).await?;
-            tracing::info!(stream = %name, group = %self.group, after, "the group is made");
+            tracing::info!(stream = %name, group = %self.told.group, after, "the group is made");
         }
-        self.lane(name).missing_since = None;
+        self.lanes.known_mut(name).missing_since = None;
 
         let mut ours: HashSet<EntryId> = HashSet::new();
         let mut from = "-".to_owned();
@@ -121,10 +98,10 @@ impl Consumer {
         }
         // Whatever is pending of a partition is ours, however short ago its reader was heard of; and before that is in line
         // nothing newer may be read, also when the first try is cut off.
-        if self.partitions.is_some() && !self.lanes[name].claimed {
+        if self.partitions.is_some() && !self.lanes.known(name).claimed {
             while self.claim_from(name, Duration::ZERO, 1_000).await? {}
         }
-        let lane = self.lane(name);
+        let lane = self.lanes.known_mut(name);
         (lane.known, lane.claimed) = (true, true);
         lane.settled.get_or_insert(EntryId { generation: 0, seq: 0 });
         Ok(())
@@ -132,16 +109,16 @@ impl Consumer {
 
     /// The slower work, each part at its own pace.
     pub(super) async fn keep(&mut self, now: Instant) -> Result<(), Trouble> {
-        let claim_after = self.settings.claim_after;
+        let claim_after = self.told.settings.claim_after;
         if self.schedule.renew.is_time(now, claim_after / 3) {
             self.renew().await?;
         }
         let look = self.schedule.claim.is_time(now, Duration::from_secs(1).min(claim_after / 4));
         // Much may have been left. It is claimed as fast as it is handled, but not one by one.
-        if look || (self.more_was_left && self.room() * 2 >= self.settings.prefetch_max) {
+        if look || (self.schedule.more_was_left && self.room() * 2 >= self.told.settings.prefetch_max) {
             self.claim().await?;
         }
-        if self.schedule.ask_settled.is_time(now, self.settings.settle_interval) {
+        if self.schedule.ask_settled.is_time(now, self.told.settings.settle_interval) {
             self.ask_settled().await?;
         }
         if self.schedule.tell.is_time(now, TELL_INTERVAL) {
@@ -149,7 +126,7 @@ impl Consumer {
         }
         let silence = claim_after * SILENCES;
         if self.schedule.tidy.is_time(now, silence) {
-            for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+            for lane in self.lanes.names() {
                 self.at(&lane, async |door, names, _| door.tidy(&names, silence).await).await?;
             }
         }
@@ -159,7 +136,8 @@ impl Consumer {
     /// Says that we are alive: nobody else may take what we hold.
     pub(super) async fn renew(&mut self) -> Result<(), Trouble> {
         let mut by_lane: BTreeMap<Arc<str>, Vec<EntryId>> = BTreeMap::new();
-        for ((lane, number), _) in self.line.places() {
+        // What is cut off may run on for a while: it is no longer ours.
+        for ((lane, number), _) in self.line.places().filter(|((lane, _), _)| self.lanes.get(lane).is_some()) {
             by_lane.entry(lane.clone()).or_default().push(*number);
         }
         for (lane, numbers) in by_lane {
@@ -171,7 +149,7 @@ impl Consumer {
                 for number in kept.lost {
                     let place = (lane.clone(), number);
                     if self.line.get(&place).is_some_and(|pending| !pending.is_running() && !pending.deleted) {
-                        tracing::warn!(stream = %lane, group = %self.group, %number, "an entry was claimed by another consumer");
+                        tracing::warn!(stream = %lane, group = %self.told.group, %number, "an entry was claimed by another consumer");
                         self.forget(&place);
                     }
                 }
@@ -195,17 +173,17 @@ impl Consumer {
         if numbers.is_empty() {
             return;
         }
-        tracing::error!(stream = lane, group = %self.group, entries = ?numbers,
+        tracing::error!(stream = lane, group = %self.told.group, entries = ?numbers,
             "entries were deleted from the stream before this group had settled them");
-        self.stats_of(lane).0.lost += numbers.len() as u64;
+        self.books.lost(self.lanes.stream_of(lane), numbers.len());
     }
 
     /// Claims what others have left.
     async fn claim(&mut self) -> Result<(), Trouble> {
-        let idle = self.settings.claim_after;
-        let lanes = self.lanes.iter().filter(|(_, lane)| !lane.leaving);
+        let idle = self.told.settings.claim_after;
+        let lanes: Vec<_> = self.lanes.open().map(|(name, _)| name.clone()).collect();
         let mut more = false;
-        for lane in lanes.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+        for lane in lanes {
             let count = self.room().min(500);
             if count == 0 {
                 return Ok(());
@@ -221,7 +199,7 @@ impl Consumer {
                 }
             }
         }
-        self.more_was_left = more;
+        self.schedule.more_was_left = more;
         Ok(())
     }
 
@@ -232,31 +210,31 @@ impl Consumer {
         idle: Duration,
         count: usize,
     ) -> Result<bool, Trouble> {
-        let (cursor, is_partition) = (self.lanes[lane].cursor.clone(), self.partitions.is_some());
+        let (cursor, is_partition) = (self.lanes.known(lane).cursor.clone(), self.partitions.is_some());
         let claim = async |door: &mut Door, names: Names<'_>, me: &str| {
             door.claim(&names, me, is_partition, idle, &cursor, count).await
         };
         let found = self.at(lane, claim).await?;
         let next = found.next.clone();
         if !found.entries.is_empty() {
-            tracing::info!(stream = %lane, group = %self.group, entries = found.entries.len(), "claimed from other consumers");
+            tracing::info!(stream = %lane, group = %self.told.group, entries = found.entries.len(), "claimed from other consumers");
         }
         self.take_found(lane, found, false);
-        self.lane(lane).cursor.clone_from(&next);
+        self.lanes.known_mut(lane).cursor.clone_from(&next);
         Ok(next != "0-0")
     }
 
     /// Tells the handler up to where nothing will come again.
     async fn ask_settled(&mut self) -> Result<(), Trouble> {
-        for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
+        for lane in self.lanes.names() {
             let upto = self.at(&lane, async |door, names, _| door.settled(&names).await).await?;
-            let known = &mut self.lane(&lane).settled;
+            let known = &mut self.lanes.known_mut(&lane).settled;
             if let Some(upto) = upto
                 && *known < Some(upto)
             {
                 *known = Some(upto);
-                let settled = Settled { lane: lane.clone(), group: self.group.clone(), upto };
-                self.notices.spawn(tell_settled(self.work.clone(), settled, self.settings.handler_timeout));
+                let settled = Settled { lane: lane.clone(), group: self.told.group.clone(), upto };
+                self.notices.spawn(tell_settled(self.told.work.clone(), settled, self.told.settings.handler_timeout));
             }
         }
         Ok(())
@@ -264,27 +242,10 @@ impl Consumer {
 
     /// Writes down what we have done.
     pub(super) async fn tell(&mut self) -> Result<(), Trouble> {
-        let all: Vec<_> =
-            self.stats.iter().map(|(stream, (stats, times))| (stream.clone(), stats.with(times))).collect();
-        for (stream, stats) in all {
+        for (stream, stats) in self.books.all() {
             let text = serde_json::to_string(&stats).unwrap_or_default();
             self.at(&stream, async |door, names: Names<'_>, me| door.tell(&names, me, &text).await).await?;
         }
         Ok(())
     }
-
-    /// Lets go of what is no longer ours.
-    pub(super) fn forget(&mut self, place: &Place) {
-        self.line.remove(place);
-        self.letters.retain(|letter| letter.place() != place);
-    }
-
-    fn lane(&mut self, name: &Arc<str>) -> &mut super::Lane {
-        self.lanes.get_mut(name).expect("lanes are let go of only between two turns")
-    }
-}
-
-/// Whether a name says which part of it a cluster places it by.
-fn has_tag(name: &str) -> bool {
-    name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty())
 }

@@ -9,42 +9,50 @@
 //! whoever claims an entry leaves the count as it is. Only the first attempt is not written down, which saves a round
 //! trip for every event: an entry that was delivered once and not settled may or may not have been begun.
 
+mod attempts;
+mod books;
 mod builder;
+mod doors;
 mod drain;
 mod keep;
+mod lanes;
+mod letter;
 pub(crate) mod line;
+mod owed;
 mod partitions;
+mod pause;
+mod reads;
 mod schedule;
 mod settle;
 mod stats;
 mod stream;
 mod take;
+mod told;
 pub(crate) mod work;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 
 pub use builder::ConsumerBuilder;
 pub use stats::Stats;
 
+use self::attempts::Attempts;
+use self::books::Books;
+use self::doors::Doors;
+use self::lanes::Lanes;
 use self::line::{Line, Place};
+use self::owed::Owed;
 use self::partitions::Partitions;
+use self::pause::{PAUSE_MIN, Pause};
+use self::reads::Reads;
 use self::schedule::Schedule;
-use self::settle::Letter;
-use self::stats::Times;
-use self::stream::{Delivered, Door, Trouble};
-use self::work::{Finished, Work};
+use self::stream::{Door, Names, Trouble};
+use self::told::Told;
+use self::work::Work;
 use crate::EntryId;
-
-/// Between tries to reach a Redis that is away, and between tries of handlers that say that something else is.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Why a consumer cannot work. Waiting will not help: a person has to act.
 #[derive(Debug, thiserror::Error)]
@@ -83,101 +91,23 @@ pub enum Tick {
 /// # Ok(()) }
 /// ```
 pub struct Consumer {
-    settings: ConsumerBuilder,
-    work: Arc<dyn Work>,
-    client: stream::Client,
-    /// Unique to this process: two that bear one name would take each other's entries for their own.
-    me: String,
-    group: Arc<str>,
-    /// What is read, by name.
-    lanes: BTreeMap<Arc<str>, Lane>,
+    told: Told,
+    doors: Doors,
+    reads: Reads,
+    lanes: Lanes,
     partitions: Option<Partitions>,
-    /// Connections, by stream; in a Redis that is no cluster one for all.
-    doors: BTreeMap<Arc<str>, Door>,
-    /// The connections that read before these: Redis may not have noticed yet that they are gone.
-    former: BTreeMap<Arc<str>, i64>,
-    cluster: bool,
-    /// Reads that wait, at most one for each door.
-    reads: FuturesUnordered<Read>,
-    /// The doors at which one waits.
-    reading: BTreeSet<Arc<str>>,
+    /// What is ours, until Redis knows what became of it.
     line: Line,
-    running: JoinSet<Finished>,
+    attempts: Attempts,
+    owed: Owed,
     /// Handlers that are being told what is settled.
     notices: JoinSet<()>,
-    /// Which attempt is of which entries.
-    attempts: Vec<(AbortHandle, Vec<Place>)>,
-    /// They took effect, and Redis does not know yet. `true`: attempts of it had failed before.
-    done: Vec<(Place, bool)>,
-    letters: VecDeque<Letter>,
-    /// Streams whose dead letters Redis does not take.
-    refused: BTreeSet<Arc<str>>,
-    /// Failed attempts that are to be written down.
-    remember: Vec<Place>,
-    /// Attempts that did not count after all.
-    uncount: Vec<Place>,
+    /// Handlers say that something is away.
     pause: Pause,
+    /// Redis is.
     away: Pause,
-    stats: BTreeMap<Arc<str>, (Stats, Times)>,
     schedule: Schedule,
-    /// The last look at what others have left did not come to its end.
-    more_was_left: bool,
-    /// How large events are, as a rule.
-    event_bytes: usize,
-    settled_count: usize,
-}
-
-type Read = Pin<Box<dyn Future<Output = (Arc<str>, Result<Vec<Delivered>, Trouble>)> + Send>>;
-
-/// One stream that is read, or one on which the group's dead letters are replayed.
-#[derive(Debug)]
-struct Lane {
-    /// The stream that it belongs to.
-    stream: Arc<str>,
-    /// Where to look on for what others have left.
-    cursor: String,
-    /// The group was there when we last looked.
-    known: bool,
-    missing_since: Option<Instant>,
-    /// Nothing of it is begun any more.
-    leaving: bool,
-    settled: Option<EntryId>,
-    /// Of a partition: whatever was pending for others is ours.
-    claimed: bool,
-}
-
-impl Lane {
-    /// Whether it is to be looked what is ours before anything of it begins.
-    fn is_unknown(&self) -> bool {
-        !self.known && !self.leaving
-    }
-}
-
-/// A pause that gets longer each time.
-#[derive(Debug, Default)]
-struct Pause {
-    until: Option<Instant>,
-    times: u32,
-    since: Option<Instant>,
-}
-
-impl Pause {
-    fn more(&mut self, now: Instant) -> bool {
-        let first = self.times == 0;
-        self.since.get_or_insert(now);
-        self.until = Some(now + PAUSE_MIN.saturating_mul(1 << self.times.min(10)).min(PAUSE_MAX));
-        self.times += 1;
-        first
-    }
-
-    fn holds(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    fn end(&mut self) -> Option<Duration> {
-        let since = std::mem::take(self).since;
-        since.map(|since| since.elapsed())
-    }
+    books: Books,
 }
 
 /// A time as people read it in a log: whole milliseconds.
@@ -193,50 +123,36 @@ impl Consumer {
 
     fn new(settings: ConsumerBuilder, work: Arc<dyn Work>) -> Result<Self, ConsumerError> {
         let client = stream::client(&settings.redis_url, settings.redis_ca.as_deref())?;
-        let mut consumer = Self {
-            client,
-            work,
-            me: format!("{}-{}", settings.name, uuid::Uuid::now_v7().simple()),
-            group: settings.group.as_str().into(),
-            lanes: BTreeMap::new(),
-            partitions: settings.partitions.as_ref().map(|(topic, count)| Partitions::of(topic, *count)),
-            doors: BTreeMap::new(),
-            former: BTreeMap::new(),
-            cluster: false,
-            reads: FuturesUnordered::new(),
-            reading: BTreeSet::new(),
+        let told = Told::new(settings, work);
+        let mut lanes = Lanes::of(told.group.clone());
+        for stream in &told.settings.streams {
+            lanes.add(&stream.as_str().into());
+        }
+        Ok(Self {
+            partitions: told.settings.partitions.as_ref().map(|(topic, count)| Partitions::of(topic, *count)),
+            told,
+            doors: Doors::of(client),
+            reads: Reads::default(),
+            lanes,
             line: Line::default(),
-            running: JoinSet::new(),
+            attempts: Attempts::default(),
+            owed: Owed::default(),
             notices: JoinSet::new(),
-            attempts: vec![],
-            done: vec![],
-            letters: VecDeque::new(),
-            refused: BTreeSet::new(),
-            remember: vec![],
-            uncount: vec![],
             pause: Pause::default(),
             away: Pause::default(),
-            stats: BTreeMap::new(),
             schedule: Schedule::default(),
-            more_was_left: false,
-            event_bytes: 4_096,
-            settled_count: 0,
-            settings,
-        };
-        for stream in consumer.settings.streams.clone() {
-            consumer.add_lanes(&stream.into());
-        }
-        Ok(consumer)
+            books: Books::default(),
+        })
     }
 
     /// The name under which Redis knows this consumer.
     pub fn name(&self) -> &str {
-        &self.me
+        &self.told.me
     }
 
     /// What this consumer has done with a stream's events.
     pub fn stats(&self, stream: &str) -> Stats {
-        self.stats.get(stream).map(|(stats, times)| stats.with(times)).unwrap_or_default()
+        self.books.stats(stream)
     }
 
     /// Up to where the group has been given a stream, as Redis says; none: it has been given nothing, or is not there. For a
@@ -245,8 +161,7 @@ impl Consumer {
         loop {
             let asked = async {
                 self.connect().await?;
-                let group = Arc::clone(&self.group);
-                self.door(stream)?.delivered(stream, &group).await
+                self.doors.to(stream)?.delivered(stream, &self.told.group).await
             };
             match asked.await {
                 Ok(upto) => {
@@ -255,7 +170,7 @@ impl Consumer {
                 }
                 Err(trouble) => self.lose(trouble)?,
             }
-            if let Some(until) = self.away.until {
+            if let Some(until) = self.away.until() {
                 tokio::time::sleep_until(until.into()).await;
             }
         }
@@ -281,7 +196,7 @@ impl Consumer {
 
     /// One turn, for tests: reads what is there, begins what may begin, and waits until that has ended.
     pub async fn tick(&mut self) -> Result<Tick, ConsumerError> {
-        self.settled_count = 0;
+        self.books.take_settled();
         if self.away.holds(Instant::now()) {
             return Ok(Tick::Paused);
         }
@@ -290,8 +205,8 @@ impl Consumer {
             self.read_now().await?;
             loop {
                 self.begin(Instant::now()).await?;
-                match self.running.join_next().await {
-                    Some(finished) => self.finish(finished),
+                match self.attempts.next().await {
+                    Some(ended) => self.finish(ended),
                     None => break,
                 }
                 self.settle().await?;
@@ -305,7 +220,7 @@ impl Consumer {
                 return Ok(Tick::Paused);
             }
         }
-        Ok(match self.settled_count {
+        Ok(match self.books.take_settled() {
             0 if self.pause.holds(Instant::now()) => Tick::Paused,
             0 => Tick::Idle,
             settled => Tick::Settled(settled),
@@ -333,19 +248,16 @@ impl Consumer {
         let now = Instant::now();
         let until = self.next(now).saturating_duration_since(now);
         tokio::select! {
-            Some((key, read)) = self.reads.next(), if !self.reads.is_empty() => {
-                self.reading.remove(&key);
-                match read {
-                    Ok(delivered) => self.take(delivered),
-                    // The next turn meets Redis anew.
-                    Err(trouble) => _ = self.lose(trouble),
-                }
-            }
-            Some(finished) = self.running.join_next(), if !self.running.is_empty() => {
-                self.finish(finished);
+            Some(read) = self.reads.next(), if !self.reads.is_empty() => match read {
+                Ok(delivered) => self.take(delivered),
+                // The next turn meets Redis anew.
+                Err(trouble) => _ = self.lose(trouble),
+            },
+            Some(ended) = self.attempts.next(), if !self.attempts.is_empty() => {
+                self.finish(ended);
                 // Whatever ended meanwhile is settled together.
-                while let Some(finished) = self.running.try_join_next() {
-                    self.finish(finished);
+                while let Some(ended) = self.attempts.try_next() {
+                    self.finish(ended);
                 }
             }
             Some(_) = self.notices.join_next(), if !self.notices.is_empty() => {}
@@ -355,22 +267,22 @@ impl Consumer {
 
     /// When to turn again at the latest.
     fn next(&self, now: Instant) -> Instant {
-        let soon = now + Duration::from_secs(1).min(self.settings.claim_after / 4);
+        let soon = now + Duration::from_secs(1).min(self.told.settings.claim_after / 4);
         if self.away.holds(now) {
-            return self.away.until.unwrap_or(soon);
+            return self.away.until().unwrap_or(soon);
         }
-        if self.lanes.values().any(Lane::is_unknown) {
+        if self.lanes.has_unknown() {
             return now;
         }
-        let pauses = [self.pause.until, self.line.next_due()].into_iter().flatten();
-        let retry = (!self.letters.is_empty()).then_some(now + PAUSE_MIN);
+        let pauses = [self.pause.until(), self.line.next_due()].into_iter().flatten();
+        let retry = (!self.owed.letters.is_empty()).then_some(now + PAUSE_MIN);
         pauses.chain(retry).filter(|at| *at > now).fold(soon, Instant::min)
     }
 
     /// Redis works again.
     fn back(&mut self) {
         if let Some(after) = (!self.away.holds(Instant::now())).then(|| self.away.end()).flatten() {
-            tracing::info!(consumer = self.me, after = ?rounded(after), "Redis is back");
+            tracing::info!(consumer = self.told.me, after = ?rounded(after), "Redis is back");
         }
     }
 
@@ -379,60 +291,38 @@ impl Consumer {
         if let Trouble::Unusable(sentence) = trouble {
             return Err(ConsumerError::Unusable(sentence));
         }
-        let readers = std::mem::take(&mut self.doors).into_iter().map(|(key, door)| (key, door.reader_id()));
-        self.former.extend(readers);
+        self.doors.close();
         self.reads.clear();
-        self.reading.clear();
         let first = self.away.more(Instant::now());
         match trouble {
             Trouble::NoGroup => {
-                self.away.until = Some(Instant::now() + PAUSE_MIN);
+                self.away.shorten(Instant::now());
                 if first {
-                    tracing::warn!(consumer = self.me, group = %self.group, "Redis has lost the group; it is put back where it was, or made anew");
+                    tracing::warn!(consumer = self.told.me, group = %self.told.group, "Redis has lost the group; it is put back where it was, or made anew");
                 }
             }
             trouble if first => {
-                tracing::warn!(consumer = self.me, group = %self.group, reason = %trouble, "Redis is away; no attempt is counted, everything waits");
+                tracing::warn!(consumer = self.told.me, group = %self.told.group, reason = %trouble, "Redis is away; no attempt is counted, everything waits");
             }
             _ => {}
         }
         Ok(())
     }
 
-    /// The connection for a stream.
-    fn door(&mut self, stream: &str) -> Result<&mut Door, Trouble> {
-        let key = if self.cluster { stream } else { "" };
-        self.doors.get_mut(key).ok_or_else(|| Trouble::Away("not connected".to_owned()))
+    /// Does something at the door of a lane.
+    async fn at<T>(
+        &mut self,
+        lane: &str,
+        what: impl AsyncFnOnce(&mut Door, Names<'_>, &str) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
+        let stream = self.lanes.stream_of(lane);
+        let door = self.doors.to(&stream)?;
+        what(door, Names { lane, stream: &stream, group: &self.told.group }, &self.told.me).await
     }
 
-    fn add_lanes(&mut self, stream: &Arc<str>) {
-        for lane in [stream.clone(), crate::keys::replay(stream, &self.group).into()] {
-            let new = Lane {
-                stream: stream.clone(),
-                cursor: "0-0".to_owned(),
-                known: false,
-                missing_since: None,
-                leaving: false,
-                settled: None,
-                claimed: false,
-            };
-            self.lanes.entry(lane).or_insert(new);
-        }
-    }
-
-    fn lanes_of(&self, stream: &Arc<str>) -> Vec<Arc<str>> {
-        self.lanes.iter().filter(|(_, lane)| lane.stream == *stream).map(|(name, _)| name.clone()).collect()
-    }
-
-    /// The stream that a lane belongs to, also one that is no longer ours.
-    fn stream_of(&self, lane: &str) -> Arc<str> {
-        match self.lanes.get(lane) {
-            Some(lane) => lane.stream.clone(),
-            None => crate::keys::stream_of(lane, &self.group).into(),
-        }
-    }
-
-    fn stats_of(&mut self, lane: &str) -> &mut (Stats, Times) {
-        self.stats.entry(self.stream_of(lane)).or_default()
+    /// Lets go of what is no longer ours.
+    fn forget(&mut self, place: &Place) {
+        self.line.remove(place);
+        self.owed.forget(place);
     }
 }

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Consumer;
 use super::schedule::Clock;
-use super::stream::Trouble;
-use super::{Consumer, Lane};
+use super::stream::{Right, Trouble};
 
 /// The partitions of a stream, and which of them are ours.
 #[derive(Debug)]
@@ -52,8 +52,9 @@ fn share(partitions: usize, consumers: usize, before: usize) -> usize {
 
 impl Consumer {
     /// Keeps the partitions that are ours, and takes our share of those that are free.
-    pub(super) async fn share(&mut self, now: Instant) -> Result<(), Trouble> {
-        let lease = self.settings.claim_after;
+    pub(super) async fn share(&mut self) -> Result<(), Trouble> {
+        // Not from when the turn began: it may have taken long to connect.
+        let (now, lease) = (Instant::now(), self.told.settings.claim_after);
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         // Whoever was frozen for longer than the lease has lost them, whatever Redis says by now.
         let late: Vec<Arc<str>> =
@@ -63,13 +64,13 @@ impl Consumer {
             self.end_reads().await?;
         }
         for stream in late {
-            tracing::warn!(%stream, group = %self.group, "a partition was lost: this consumer was silent for too long");
+            tracing::warn!(%stream, group = %self.told.group, "a partition was lost: this consumer was silent for too long");
             self.lose_partition(&stream);
         }
         if !time {
             return Ok(());
         }
-        self.hold_on(now).await?;
+        self.hold_on().await?;
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let streams = partitions.streams.clone();
         let (consumers, before) =
@@ -79,7 +80,7 @@ impl Consumer {
         let Some(partitions) = &self.partitions else { return Ok(()) };
         let (held, leaving) = (partitions.held.len(), partitions.leaving.is_some());
         // What has just been lost is found again before it is given away: it may lack its group.
-        let settled = !leaving && !self.lanes.values().any(Lane::is_unknown);
+        let settled = !leaving && !self.lanes.has_unknown();
         if held > share && settled {
             self.give_partition_back().await?;
         } else if held < share {
@@ -89,11 +90,17 @@ impl Consumer {
     }
 
     /// Keeps the partitions that are ours.
-    pub(super) async fn hold_on(&mut self, now: Instant) -> Result<(), Trouble> {
+    pub(super) async fn hold_on(&mut self) -> Result<(), Trouble> {
         let Some(partitions) = &self.partitions else { return Ok(()) };
-        for stream in partitions.held.keys().cloned().collect::<Vec<_>>() {
-            if !self.hold(&stream, now).await? {
-                tracing::warn!(%stream, group = %self.group, "a partition was lost to another consumer");
+        for (stream, until) in partitions.held.clone() {
+            let kept = match self.hold(&stream).await? {
+                Right::Kept => true,
+                // Nobody had it any more. Before its time that is a loss of Redis; after it somebody may have come and gone.
+                Right::Taken => Instant::now() < until,
+                Right::Others => false,
+            };
+            if !kept {
+                tracing::warn!(%stream, group = %self.told.group, "a partition was lost to another consumer");
                 self.end_reads().await?;
                 self.lose_partition(&stream);
             }
@@ -105,18 +112,18 @@ impl Consumer {
         let mut taken = 0;
         for stream in streams {
             let ours = self.partitions.as_ref().is_some_and(|partitions| partitions.held.contains_key(stream));
-            if taken == wanted || ours || !self.hold(stream, now).await? {
+            if taken == wanted || ours || self.hold(stream).await? == Right::Others {
                 continue;
             }
             taken += 1;
             // At once: whatever fails from here on, what is held is read.
-            self.add_lanes(stream);
+            self.lanes.add(stream);
             // A read that waits does not know of it.
             self.end_reads().await?;
-            for lane in self.lanes_of(stream) {
+            for lane in self.lanes.of_stream(stream) {
                 self.enter(&lane, now).await?;
             }
-            tracing::info!(%stream, group = %self.group, "a partition is ours");
+            tracing::info!(%stream, group = %self.told.group, "a partition is ours");
         }
         Ok(())
     }
@@ -127,7 +134,7 @@ impl Consumer {
         let Some(partitions) = &mut self.partitions else { return Ok(()) };
         let Some(stream) = partitions.held.keys().next_back().cloned() else { return Ok(()) };
         partitions.leaving = Some(stream.clone());
-        for name in self.lanes_of(&stream) {
+        for name in self.lanes.of_stream(&stream) {
             if let Some(lane) = self.lanes.get_mut(&name) {
                 lane.leaving = true;
             }
@@ -141,7 +148,7 @@ impl Consumer {
         let Some(stream) = self.partitions.as_ref().and_then(|partitions| partitions.leaving.clone()) else {
             return Ok(());
         };
-        let lanes = self.lanes_of(&stream);
+        let lanes = self.lanes.of_stream(&stream);
         if self.line.places().any(|((lane, _), pending)| pending.is_running() && lanes.contains(lane)) {
             return Ok(());
         }
@@ -149,22 +156,23 @@ impl Consumer {
         self.give_back(&stream, true).await?;
         self.lose_partition(&stream);
         self.at(&stream, async |door, names, me| door.let_go(&names, me).await).await?;
-        tracing::info!(%stream, group = %self.group, "a partition is left to another consumer");
+        tracing::info!(%stream, group = %self.told.group, "a partition is left to another consumer");
         Ok(())
     }
 
-    /// Forgets a partition and what is pending of it, and cuts its attempts off: the next holder claims it.
+    /// Forgets a partition and what is pending of it, and cuts its attempts off: the next holder claims it. An attempt is
+    /// forgotten only when it has ended, so that its events do not begin again beside it if the partition comes back.
     fn lose_partition(&mut self, stream: &Arc<str>) {
         if let Some(partitions) = &mut self.partitions {
             partitions.held.remove(stream);
             partitions.leaving.take_if(|leaving| leaving == stream);
         }
-        let lanes = self.lanes_of(stream);
-        self.cut_off(&lanes);
+        let lanes = self.lanes.of_stream(stream);
+        self.attempts.cut_off(&lanes);
         let places: Vec<_> = self
             .line
             .places()
-            .filter(|((lane, _), _)| lanes.contains(lane))
+            .filter(|((lane, _), pending)| lanes.contains(lane) && !pending.is_running())
             .map(|(place, _)| place.clone())
             .collect();
         for place in places {
@@ -175,34 +183,18 @@ impl Consumer {
         }
     }
 
-    /// Ends attempts on lanes that are no longer ours. Whatever shares a batch with them is begun anew.
-    fn cut_off(&mut self, lanes: &[Arc<str>]) {
-        let (lost, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.attempts)
-            .into_iter()
-            .filter(|(attempt, _)| !attempt.is_finished())
-            .partition(|(_, places)| places.iter().any(|(lane, _)| lanes.contains(lane)));
-        self.attempts = others;
-        for (attempt, places) in lost {
-            attempt.abort();
-            for place in places.into_iter().filter(|(lane, _)| !lanes.contains(lane)) {
-                self.line.again(&place);
-                self.uncount.push(place);
-            }
-        }
-    }
-
     /// Takes or keeps the right to read a partition.
-    async fn hold(&mut self, stream: &Arc<str>, now: Instant) -> Result<bool, Trouble> {
-        let lease = self.settings.claim_after;
-        let held = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
-        if held {
+    async fn hold(&mut self, stream: &Arc<str>) -> Result<Right, Trouble> {
+        let (now, lease) = (Instant::now(), self.told.settings.claim_after);
+        let right = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
+        if right != Right::Others {
             // Whoever read it before may be frozen, with a read that still waits.
             self.at(stream, async |door, names, me| door.take_reader(&names, me).await).await?;
             if let Some(partitions) = &mut self.partitions {
                 partitions.held.insert(stream.clone(), now + lease);
             }
         }
-        Ok(held)
+        Ok(right)
     }
 
     pub(super) async fn let_go_of_all(&mut self) -> Result<(), Trouble> {

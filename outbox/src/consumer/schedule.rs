@@ -10,6 +10,8 @@ pub(super) struct Schedule {
     pub(super) ask_settled: Clock,
     pub(super) tell: Clock,
     pub(super) tidy: Clock,
+    /// The last look at what others have left did not come to its end.
+    pub(super) more_was_left: bool,
 }
 
 impl Schedule {

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use tokio::time::timeout;
 
+use super::Consumer;
+use super::lanes::Lane;
 use super::line::{Pending, Place};
 use super::stream::{Begun, Delivered, Found, Trouble};
 use super::work::attempt;
-use super::{Consumer, Lane};
 use crate::retry::Inherited;
 use crate::{Entry, EntryId, Envelope, Failure, keys};
 
@@ -22,32 +22,30 @@ impl Consumer {
     pub(super) fn read(&mut self, now: Instant) {
         let count = self.room();
         // What others have left comes first.
-        if count == 0 || self.more_was_left || self.pause.holds(now) {
+        if count == 0 || self.schedule.more_was_left || self.pause.holds(now) {
             return;
         }
         for (key, lanes) in self.lanes_by_door() {
-            if self.reading.contains(&key) {
+            if self.reads.waits_at(&key) {
                 continue;
             }
-            let Some(door) = self.doors.get(&key) else { continue };
+            let Ok(door) = self.doors.at(&key) else { continue };
             let each = count.div_ceil(lanes.len());
-            let read = door.read(&lanes, &self.group, &self.me, each, false);
-            self.reading.insert(key.clone());
-            self.reads.push(Box::pin(async move { (key, read.await) }));
+            let read = door.read(&lanes, &self.told.group, &self.told.me, each, false);
+            self.reads.begin(key, read);
         }
     }
 
     /// Ends the reads that wait, and takes in what came to them meanwhile.
     pub(super) async fn end_reads(&mut self) -> Result<(), Trouble> {
         while !self.reads.is_empty() {
-            for key in &self.reading {
-                if let Some(door) = self.doors.get_mut(key) {
+            for key in self.reads.doors() {
+                if let Ok(door) = self.doors.at(key) {
                     door.end_read().await?;
                 }
             }
             // A read that has just been sent may reach Redis after the word that was to end it: that is said again.
-            while let Ok(Some((key, read))) = timeout(UNBLOCK_INTERVAL, self.reads.next()).await {
-                self.reading.remove(&key);
+            while let Ok(Some(read)) = timeout(UNBLOCK_INTERVAL, self.reads.next()).await {
                 self.take(read?);
             }
         }
@@ -61,9 +59,9 @@ impl Consumer {
             return Ok(());
         }
         for (key, lanes) in self.lanes_by_door() {
-            let door = self.doors.get(&key).ok_or_else(|| Trouble::Away("not connected".to_owned()))?;
+            let door = self.doors.at(&key)?;
             let each = count.div_ceil(lanes.len());
-            let delivered = door.read(&lanes, &self.group, &self.me, each, true).await?;
+            let delivered = door.read(&lanes, &self.told.group, &self.told.me, each, true).await?;
             self.take(delivered);
         }
         Ok(())
@@ -71,21 +69,20 @@ impl Consumer {
 
     fn lanes_by_door(&self) -> BTreeMap<Arc<str>, Vec<String>> {
         let mut doors: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
-        for (name, lane) in self.lanes.iter().filter(|(_, lane)| !lane.leaving) {
-            let key = if self.cluster { lane.stream.clone() } else { "".into() };
-            doors.entry(key).or_default().push(name.to_string());
+        for (name, lane) in self.lanes.open() {
+            doors.entry(self.doors.key(&lane.stream)).or_default().push(name.to_string());
         }
         doors
     }
 
     /// How many more entries may be read.
     pub(super) fn room(&mut self) -> usize {
-        let settings = &self.settings;
+        let settings = &self.told.settings;
         if self.line.loaded() >= settings.prefetch_max && self.line.has_nothing_to_begin() {
             self.line.unload();
         }
         let loaded = settings.prefetch_max.saturating_sub(self.line.loaded());
-        let bytes = settings.prefetch_bytes_max.saturating_sub(self.line.bytes()) / self.event_bytes.max(1);
+        let bytes = self.line.room(settings.prefetch_bytes_max);
         loaded.min(bytes).min(settings.pending_max.saturating_sub(self.line.len()))
     }
 
@@ -112,13 +109,13 @@ impl Consumer {
     }
 
     fn take_one(&mut self, entry: Delivered, attempts: u32, fresh: bool) {
-        let Some((lane, _)) = self.lanes.get_key_value(entry.lane.as_str()) else { return };
-        let place: Place = (lane.clone(), entry.number);
+        let Some(lane) = self.lanes.name(&entry.lane) else { return };
+        let place: Place = (lane, entry.number);
         // What took effect a moment ago is pending until Redis knows.
-        if self.line.get(&place).is_some() || (!fresh && self.done.iter().any(|(done, _)| *done == place)) {
+        if self.line.get(&place).is_some() || (!fresh && self.owed.is_done(&place)) {
             return;
         }
-        let inherited = self.settings.retry.inherit(attempts);
+        let inherited = self.told.settings.retry.inherit(attempts);
         let failures = entry.tries.and_then(|tries| serde_json::from_str(&tries).ok()).unwrap_or_default();
         let (envelope, origin) = match entry.envelope {
             Ok(envelope) => {
@@ -136,7 +133,6 @@ impl Consumer {
         };
         match envelope {
             Ok(envelope) => {
-                self.event_bytes = (self.event_bytes * 15 + envelope.bytes()) / 16;
                 self.line.add(place.clone(), pending(Some(envelope)));
                 if let Inherited::Bury { reason } = inherited {
                     self.fail(&place, Failure::Reject(reason), attempts);
@@ -151,7 +147,7 @@ impl Consumer {
 
     /// What is read on the lane for replays is to its handler the event that it was. Elsewhere headers are the producer's.
     fn as_it_was(&self, lane: &str, envelope: Envelope) -> (Envelope, Option<EntryId>) {
-        if keys::stream_of(lane, &self.group) == lane {
+        if keys::stream_of(lane, &self.told.group) == lane {
             return (envelope, None);
         }
         let (envelope, replay) = envelope.unwrap_replay();
@@ -164,10 +160,10 @@ impl Consumer {
             return Ok(());
         }
         // After an outage one attempt shows whether it is over.
-        let concurrency = if self.pause.times > 0 { 1 } else { self.settings.concurrency };
-        let together_max = if self.pause.times > 0 { 1 } else { self.settings.batch_max };
-        while self.running.len() < concurrency {
-            if self.lanes.values().any(Lane::is_unknown) {
+        let concurrency = if self.pause.is_open() { 1 } else { self.told.settings.concurrency };
+        let together_max = if self.pause.is_open() { 1 } else { self.told.settings.batch_max };
+        while self.attempts.len() < concurrency {
+            if self.lanes.has_unknown() {
                 break;
             }
             let places = self.line.start(together_max, now);
@@ -183,10 +179,9 @@ impl Consumer {
             };
             let (places, entries): (Vec<_>, Vec<_>) = begun.into_iter().unzip();
             if !places.is_empty() {
-                let timeout = self.settings.handler_timeout;
-                let attempt = self.running.spawn(attempt(self.work.clone(), places.clone(), entries, timeout));
-                self.attempts.retain(|(attempt, _)| !attempt.is_finished());
-                self.attempts.push((attempt, places));
+                let timeout = self.told.settings.handler_timeout;
+                let attempt = attempt(self.told.work.clone(), places.clone(), entries, timeout);
+                self.attempts.begin(places, attempt);
             }
         }
         Ok(())
@@ -235,13 +230,13 @@ impl Consumer {
                 self.line.again(place);
                 continue;
             }
-            let stream = self.stream_of(&place.0);
+            let stream = self.lanes.stream_of(&place.0);
             let Some(pending) = self.line.get_mut(place) else { continue };
             pending.fresh = false;
             let Some(envelope) = pending.envelope.clone() else { continue };
             let entry = Entry {
                 stream,
-                group: self.group.clone(),
+                group: self.told.group.clone(),
                 number: place.1,
                 attempt: pending.attempts + 1,
                 envelope,

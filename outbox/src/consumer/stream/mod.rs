@@ -15,6 +15,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value, cmd};
 
 pub(crate) use self::connect::{Client, client};
+pub(crate) use self::partition::Right;
 pub(crate) use self::replies::{Begun, Delivered, Found, Kept};
 use self::replies::{read_delivered, read_envelope, read_found, read_streams};
 use crate::{EntryId, keys};

@@ -7,17 +7,31 @@ use redis::{Value, cmd};
 use super::connect::reader_name;
 use super::{Door, Names, Trouble, script};
 
+/// Whose the right to read a partition is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Ours, as it was before.
+    Kept,
+    /// Ours, and nobody's before.
+    Taken,
+    Others,
+}
+
 impl Door {
     /// Takes or keeps the right to read a partition.
-    pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<bool, Trouble> {
+    pub(crate) async fn hold(&mut self, names: &Names<'_>, me: &str, lease: Duration) -> Result<Right, Trouble> {
         let mut call = script(include_str!("../scripts/hold.lua"), &[&names.holder()]);
-        match call.arg(me).arg(lease.as_millis() as u64).query_async(&mut self.hand).await {
+        match call.arg(me).arg(lease.as_millis() as u64).query_async::<u8>(&mut self.hand).await {
             // Somebody uses that name for something else: nobody can hold this partition, and others go on.
             Err(error) if error.code() == Some("WRONGTYPE") => {
                 tracing::error!(stream = names.stream, group = names.group, %error, "a partition cannot be held");
-                Ok(false)
+                Ok(Right::Others)
             }
-            held => Ok(held?),
+            right => Ok(match right? {
+                0 => Right::Others,
+                1 => Right::Kept,
+                _ => Right::Taken,
+            }),
         }
     }
 

@@ -1,79 +1,34 @@
 //! Which entries may be handled now: those whose key is not waiting for an earlier one. Pure: it is told and answers.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+mod memory;
+mod pending;
+mod queues;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::memory::Memory;
+pub(crate) use self::pending::{Failed, Pending, State};
+use self::queues::Queues;
 use crate::{EntryId, Envelope};
 
 /// An entry's place: its lane and its number in it.
 pub(crate) type Place = (Arc<str>, EntryId);
 
-/// An entry that is ours and not settled yet.
-#[derive(Debug)]
-pub(crate) struct Pending {
-    /// None: it is fetched when it starts.
-    pub(crate) envelope: Option<Envelope>,
-    pub(crate) key: Option<String>,
-    pub(crate) bytes: usize,
-    /// Attempts that are known to have begun.
-    pub(crate) attempts: u32,
-    /// Just read, and never begun: Redis has counted the delivery, which stands for the first attempt.
-    pub(crate) fresh: bool,
-    /// Somebody may have died of it: handled with no other beside it.
-    pub(crate) alone: bool,
-    /// Of one that is replayed: its number in the stream.
-    pub(crate) origin: Option<EntryId>,
-    /// At most so many together in one batch: halved each time that a batch fails.
-    pub(crate) together_max: usize,
-    /// Outages in a row that it ran into.
-    pub(crate) outages: u32,
-    /// Somebody deleted it from its stream: this attempt is its last.
-    pub(crate) deleted: bool,
-    /// How its attempts failed.
-    pub(crate) failures: Vec<Failed>,
-    pub(crate) state: State,
-}
-
-/// How an attempt failed.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Failed {
-    /// RFC 3339.
-    pub(crate) at: String,
-    pub(crate) consumer: String,
-    pub(crate) error: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// It may start as soon as its key is free.
-    Ready,
-    Running,
-    /// It is tried again then. Its key waits with it.
-    Waiting(Instant),
-}
-
 /// Everything that a consumer holds, in its order.
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     pending: BTreeMap<Place, Pending>,
-    keys: HashMap<(Arc<str>, String), Queue>,
+    queues: Queues,
     /// What may start now, by age: no lane that is always full may keep the others waiting.
     ready: BTreeSet<(EntryId, Arc<str>)>,
-    waiting: BinaryHeap<Reverse<(Instant, Place)>>,
-    loaded: usize,
+    /// What waits, by when it is due.
+    waiting: BTreeSet<(Instant, Place)>,
+    memory: Memory,
     running: usize,
     /// What is running is alone.
     solo: bool,
-    bytes: usize,
-}
-
-/// The entries of one key: only the first may run, and none beside another one.
-#[derive(Debug, Default)]
-struct Queue {
-    entries: BTreeSet<EntryId>,
-    running: usize,
 }
 
 impl Line {
@@ -81,9 +36,9 @@ impl Line {
         self.pending.len()
     }
 
-    /// Bytes of the events that are in memory.
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// How many more events go into so many bytes, as far as one can tell.
+    pub(crate) fn room(&self, bytes_max: usize) -> usize {
+        self.memory.room(bytes_max)
     }
 
     pub(crate) fn get(&self, place: &Place) -> Option<&Pending> {
@@ -106,7 +61,7 @@ impl Line {
 
     /// How many events are in memory.
     pub(crate) fn loaded(&self) -> usize {
-        self.loaded
+        self.memory.loaded
     }
 
     pub(crate) fn has_nothing_to_begin(&self) -> bool {
@@ -116,22 +71,16 @@ impl Line {
     /// What cannot begin yet need not lie in memory: it is fetched when its turn comes.
     pub(crate) fn unload(&mut self) {
         for (place, pending) in &mut self.pending {
-            if pending.state == State::Ready && !self.ready.contains(&age(place)) && pending.envelope.take().is_some()
-            {
-                self.loaded -= 1;
-                self.bytes -= std::mem::take(&mut pending.bytes);
+            if pending.state == State::Ready && !self.ready.contains(&age(place)) {
+                self.memory.unload(pending);
             }
         }
     }
 
     /// The event was fetched.
     pub(crate) fn load(&mut self, place: &Place, envelope: Envelope) {
-        let Some(pending) = self.pending.get_mut(place) else { return };
-        if pending.envelope.is_none() {
-            pending.bytes = envelope.bytes();
-            self.bytes += pending.bytes;
-            self.loaded += 1;
-            pending.envelope = Some(envelope);
+        if let Some(pending) = self.pending.get_mut(place) {
+            self.memory.load(pending, envelope);
         }
     }
 
@@ -145,20 +94,17 @@ impl Line {
         if self.pending.contains_key(&place) {
             return;
         }
-        self.bytes += pending.bytes;
-        self.loaded += usize::from(pending.envelope.is_some());
+        self.memory.comes(&pending);
         let state = pending.state;
-        if let Some(key) = pending.key.clone() {
-            let queue = self.keys.entry((place.0.clone(), key)).or_default();
-            // Something older of this key came later: who was first and has not begun waits behind it.
-            if let Some(first) = queue.entries.first().filter(|first| **first > place.1) {
-                self.ready.remove(&(*first, place.0.clone()));
-            }
-            queue.entries.insert(place.1);
+        // Something older of this key came later: who was first and has not begun waits behind it.
+        if let Some(key) = &pending.key
+            && let Some(first) = self.queues.add(&place, key)
+        {
+            self.ready.remove(&age(&first));
         }
         self.pending.insert(place.clone(), pending);
         match state {
-            State::Waiting(until) => self.waiting.push(Reverse((until, place))),
+            State::Waiting(until) => _ = self.waiting.insert((until, place)),
             _ => self.make_ready(&place),
         }
     }
@@ -179,9 +125,10 @@ impl Line {
             limit = limit.min(pending.together_max.max(1));
             self.solo = pending.alone;
             self.ready.remove(&age(&place));
-            self.pending.get_mut(&place).expect("what is ready is pending").state = State::Running;
-            if let Some(queue) = self.queue(&place) {
-                queue.running += 1;
+            let pending = self.pending.get_mut(&place).expect("what is ready is pending");
+            pending.state = State::Running;
+            if let Some(key) = &pending.key {
+                self.queues.begins(&place, key);
             }
             // Its successor may come along in the same batch, after it.
             if let Some(next) = self.after(&place)
@@ -210,17 +157,13 @@ impl Line {
             self.has_ended(place);
         }
         let pending = self.pending.remove(place)?;
-        self.bytes -= pending.bytes;
-        self.loaded -= usize::from(pending.envelope.is_some());
+        self.memory.goes(&pending);
         self.ready.remove(&age(place));
-        if let Some(key) = pending.key.clone() {
-            let key = (place.0.clone(), key);
-            let queue = self.keys.get_mut(&key).expect("every pending entry is in its key's queue");
-            queue.entries.remove(&place.1);
-            match queue.entries.first().copied() {
-                None => _ = self.keys.remove(&key),
-                Some(first) => self.make_ready(&(place.0.clone(), first)),
-            }
+        self.waits_no_longer(place, pending.state);
+        if let Some(key) = &pending.key
+            && let Some(first) = self.queues.remove(place, key)
+        {
+            self.make_ready(&first);
         }
         Some(pending)
     }
@@ -229,10 +172,10 @@ impl Line {
     pub(crate) fn wait(&mut self, place: &Place, until: Instant) {
         let Some(pending) = self.pending.get_mut(place) else { return };
         let was = std::mem::replace(&mut pending.state, State::Waiting(until));
-        self.loaded -= usize::from(pending.envelope.take().is_some());
-        self.bytes -= std::mem::take(&mut pending.bytes);
+        self.memory.unload(pending);
         self.ready.remove(&age(place));
-        self.waiting.push(Reverse((until, place.clone())));
+        self.waits_no_longer(place, was);
+        self.waiting.insert((until, place.clone()));
         if was == State::Running {
             self.has_ended(place);
         }
@@ -241,7 +184,9 @@ impl Line {
     /// What was running may start again at once.
     pub(crate) fn again(&mut self, place: &Place) {
         let Some(pending) = self.pending.get_mut(place) else { return };
-        if std::mem::replace(&mut pending.state, State::Ready) == State::Running {
+        let was = std::mem::replace(&mut pending.state, State::Ready);
+        self.waits_no_longer(place, was);
+        if was == State::Running {
             self.has_ended(place);
         }
         self.make_ready(place);
@@ -249,20 +194,23 @@ impl Line {
 
     /// When the next one that waits is due.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.waiting.peek().map(|Reverse((until, _))| *until)
+        self.waiting.first().map(|(until, _)| *until)
     }
 
     fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((until, place))) = self.waiting.peek().cloned()
-            && until <= now
-        {
-            self.waiting.pop();
-            if let Some(pending) = self.pending.get_mut(&place)
-                && pending.state == State::Waiting(until)
-            {
-                pending.state = State::Ready;
-                self.make_ready(&place);
+        while let Some((until, place)) = self.waiting.pop_first() {
+            if until > now {
+                self.waiting.insert((until, place));
+                return;
             }
+            self.pending.get_mut(&place).expect("what waits is pending").state = State::Ready;
+            self.make_ready(&place);
+        }
+    }
+
+    fn waits_no_longer(&mut self, place: &Place, was: State) {
+        if let State::Waiting(until) = was {
+            self.waiting.remove(&(until, place.clone()));
         }
     }
 
@@ -270,27 +218,16 @@ impl Line {
     fn has_ended(&mut self, place: &Place) {
         self.running -= 1;
         self.solo = false;
-        let Some(queue) = self.queue(place) else { return };
-        queue.running -= 1;
-        if let Some(first) = queue.entries.first().copied() {
-            self.make_ready(&(place.0.clone(), first));
+        if let Some(key) = &self.pending[place].key
+            && let Some(first) = self.queues.ends(place, key)
+        {
+            self.make_ready(&first);
         }
-    }
-
-    fn queue(&mut self, place: &Place) -> Option<&mut Queue> {
-        let key = self.pending.get(place)?.key.clone()?;
-        self.keys.get_mut(&(place.0.clone(), key))
     }
 
     fn make_ready(&mut self, place: &Place) {
         let pending = &self.pending[place];
-        let first = match &pending.key {
-            None => true,
-            Some(key) => {
-                let queue = &self.keys[&(place.0.clone(), key.clone())];
-                queue.running == 0 && queue.entries.first() == Some(&place.1)
-            }
-        };
+        let first = pending.key.as_ref().is_none_or(|key| self.queues.is_turn(place, key));
         if first && pending.state == State::Ready {
             self.ready.insert(age(place));
         }
@@ -298,43 +235,12 @@ impl Line {
 
     /// The next entry of the same key.
     fn after(&self, place: &Place) -> Option<Place> {
-        let key = self.pending[place].key.clone()?;
-        let queue = &self.keys[&(place.0.clone(), key)];
-        let next = queue.entries.range((std::ops::Bound::Excluded(place.1), std::ops::Bound::Unbounded)).next()?;
-        Some((place.0.clone(), *next))
+        self.queues.after(place, self.pending[place].key.as_ref()?)
     }
 }
 
 fn age((lane, number): &Place) -> (EntryId, Arc<str>) {
     (*number, lane.clone())
-}
-
-impl Pending {
-    /// The event's id, while it is in memory.
-    pub(crate) fn id(&self) -> Option<&str> {
-        self.envelope.as_ref().map(|envelope| envelope.id.as_str())
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.state == State::Running
-    }
-
-    pub(crate) fn new(envelope: Option<Envelope>, attempts: u32) -> Self {
-        Self {
-            key: envelope.as_ref().and_then(|envelope| envelope.key.clone()),
-            bytes: envelope.as_ref().map_or(0, Envelope::bytes),
-            envelope,
-            attempts,
-            fresh: false,
-            alone: false,
-            origin: None,
-            together_max: usize::MAX,
-            outages: 0,
-            deleted: false,
-            failures: vec![],
-            state: State::Ready,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -380,6 +286,23 @@ mod tests {
         assert!(line.start(1, now).is_empty());
         assert_eq!(line.next_due(), Some(later));
         assert_eq!(seqs(&line.start(1, later)), [1]);
+    }
+
+    /// Of what is buried the last word is to wait for ever, until it is among the dead letters.
+    #[test]
+    fn what_is_settled_while_it_waits_leaves_nothing_behind() {
+        let (mut line, now) = (Line::default(), Instant::now());
+        for seq in 0..3 {
+            line.add(place(seq), pending(None));
+            line.start(1, now);
+            line.wait(&place(seq), now + Duration::from_secs(1 << 32));
+        }
+        line.remove(&place(0));
+        line.again(&place(1));
+        assert_eq!(seqs(&line.start(1, now)), [1]);
+        line.remove(&place(1));
+        line.remove(&place(2));
+        assert_eq!((line.next_due(), line.len()), (None, 0));
     }
 
     #[test]
@@ -448,7 +371,7 @@ mod tests {
                     });
                     // Older ones may have come after it had begun; they must not run beside it unless they were first.
                     for (other, _) in older {
-                        assert!(!line.ready.contains(&age(other)) || line.keys[&("s".into(), key.clone().expect("keyed"))].entries.first() == Some(&other.1));
+                        assert!(!line.ready.contains(&age(other)) || line.queues.is_first(other, key.as_ref().expect("keyed")));
                     }
                 }
             };
@@ -486,7 +409,8 @@ mod tests {
                 }
             }
             prop_assert_eq!(line.len(), 0);
-            prop_assert_eq!((line.running, line.bytes, line.keys.len(), line.ready.len()), (0, 0, 0, 0));
+            let left = (line.running, line.memory.bytes, line.queues.len(), line.ready.len(), line.waiting.len());
+            prop_assert_eq!(left, (0, 0, 0, 0, 0));
         }
     }
 }
