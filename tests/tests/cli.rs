@@ -508,7 +508,17 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
 
     let status = json(&stage, &["status", "--json"]);
     assert_eq!(keys(&status), ["verdict", "relay", "streams", "groups", "consumers", "blockers"].into());
-    let fields = ["holder", "last_seen_seconds", "frontier", "last", "overtaken", "dead", "paused_at", "paused_by"];
+    let fields = [
+        "holder",
+        "last_seen_seconds",
+        "redis_seen_seconds",
+        "frontier",
+        "last",
+        "overtaken",
+        "dead",
+        "paused_at",
+        "paused_by",
+    ];
     assert_eq!(keys(&status["relay"]), fields.into());
     assert_eq!(status["relay"]["last"], 6);
     assert_eq!(status["relay"]["overtaken"], 0);
