@@ -3,6 +3,10 @@
 
 // The house itself.
 mod deploy;
+mod deploy_images;
+mod deploy_machines;
+mod deploy_users;
+mod deploy_watching;
 mod fuzz;
 mod harness;
 mod house;
@@ -18,6 +22,7 @@ mod rights;
 mod sql;
 mod sql_rights;
 mod sql_schemas;
+mod standing;
 mod views;
 
 // The relay, from row to stream.
@@ -104,5 +109,8 @@ mod docs;
 mod journey;
 mod metrics;
 mod pipeline;
+mod pipeline_lost;
 mod pipeline_page;
+mod pipeline_servers;
+mod pipeline_settings;
 mod programs;

@@ -117,6 +117,10 @@ impl Consumer {
         for lane in self.lanes.keys().cloned().collect::<Vec<_>>() {
             self.at(&lane, async |door, names, me| door.leave(&names, me).await).await?;
         }
+        // Also of partitions that were handed over meanwhile. What the relay has copied stays in Postgres.
+        for stream in self.stats.keys().cloned().collect::<Vec<_>>() {
+            self.at(&stream, async |door, names, me| door.tell_no_more(&names, me).await).await?;
+        }
         self.let_go_of_all().await
     }
 }

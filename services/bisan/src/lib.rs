@@ -30,7 +30,7 @@ pub use projector::{Projector, Tick};
 pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, WithoutEnd, rebuild};
 pub use reindex::{Goal, Reindex, ReindexArgs, Summary, Told};
 pub use run::consume;
-pub use serve::{METRICS, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, escaped, router, serve};
+pub use serve::{METRICS, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Site, escaped, router, serve};
 pub use store::Store;
 
 /// This version, as dead letters and validators name it.

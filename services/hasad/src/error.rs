@@ -63,7 +63,8 @@ pub enum Error {
     /// The store is nobody's, although the database names objects in it.
     #[error(
         "the store has no object `owner`, and the database names {0} objects that ought to lie there: is the right store \
-         mounted, and is that its address? If it is the right one, put the text {1} there as `owner`"
+         mounted, and is that its address? If it is the right one, put the text {1} there as `owner`; `hasad fsck` then says what is \
+         missing, and `hasad import-ndjson --from-start` of an export brings it back"
     )]
     OwnerMissing(i64, String),
     /// Everything together took longer than it may.

@@ -59,6 +59,19 @@ pub(crate) enum State {
     Stopped,
 }
 
+impl State {
+    /// As it is told.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Starting => "starting",
+            Self::Working => "working",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// How a part stands.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Standing {

@@ -113,6 +113,15 @@ impl Parts {
             let hasad = hasad.clone();
             async move {
                 let archive = hasad::archive(&hasad)?;
+                // What is lost is told now, and not with the next event; which waits for us meanwhile.
+                let owned = tokio::select! {
+                    owned = archive.own() => owned,
+                    () = stop.clone().asked() => return Ok(()),
+                };
+                if let Err(lost @ (hasad::Error::OwnerMissing(..) | hasad::Error::OtherOwner(..))) = owned {
+                    make_group(&hasad.streams, &hasad.stream, &hasad.group).await?;
+                    return Err(lost.into());
+                }
                 let listener = hasad.listener()?;
                 Ok(hasad::run(&hasad, archive, listener, stop.asked()).await?)
             }

@@ -29,6 +29,6 @@ pub use listen::{CannotListen, listen};
 pub use log::{LogFormat, log_filter, trace};
 pub use output::{age, print, print_json, printable, printable_lines, table};
 pub use secret_file::{read_secret, secret_file, variables};
-pub use setting::{Address, Secret, duration};
+pub use setting::{Address, Secret, duration, unreadable};
 pub use stop::asked_to_stop;
 pub use streams::{Redis, Streams, redis};
