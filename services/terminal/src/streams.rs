@@ -42,11 +42,11 @@ pub fn redis(url: &Secret, ca_file: Option<&Path>) -> Result<Redis, Unusable> {
         return Err(wrong("must begin with redis://, rediss:// or unix://"));
     }
     let Some(file) = ca_file else { return Ok(Redis { url: url.clone(), ca: None }) };
+    let pem = std::fs::read(file)
+        .map_err(|error| Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display())))?;
     if scheme != "rediss" {
         return Err(wrong("and --redis-ca-file (REDIS_CA_FILE) do not go together: a rediss:// URL is needed"));
     }
-    let pem = std::fs::read(file)
-        .map_err(|error| Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display())))?;
     Ok(Redis { url: url.clone(), ca: Some(pem) })
 }
 
@@ -73,6 +73,7 @@ mod tests {
         assert!(
             complaint(Some("rediss://me:hunter2@x"), Some("/nowhere.pem")).contains("(REDIS_CA_FILE) /nowhere.pem: ")
         );
-        assert!(complaint(Some("redis://me:hunter2@x"), Some("/nowhere.pem")).contains("do not go together"));
+        let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(complaint(Some("redis://me:hunter2@x"), Some(there)).contains("do not go together"));
     }
 }
