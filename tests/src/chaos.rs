@@ -17,6 +17,7 @@ mod history;
 mod mutants;
 mod pen;
 mod theatre;
+mod watch;
 mod witness;
 
 pub use cast::{Cast, GROUPS, Ours, PARTITIONS, Places, TOPIC};

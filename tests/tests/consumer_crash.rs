@@ -81,8 +81,8 @@ async fn an_event_that_kills_its_consumer_is_buried_after_its_attempts_and_its_n
     assert_eq!((letter["id"].as_str(), letter["dead:attempts"].as_str()), ("killer", "3"));
 }
 
-#[tokio::test]
-async fn killed_between_any_two_steps_it_loses_nothing_and_repeats_no_effect() {
+/// Kills it at each turn of what it does with a few events, one of which it buries.
+async fn killed_at_every_turn(side: Side) {
     let stage = Stage::set().await;
     let effects = Effects::on(&stage).await;
     let mut relay = stage.relay(&[]).await;
@@ -92,7 +92,6 @@ async fn killed_between_any_two_steps_it_loses_nothing_and_repeats_no_effect() {
     enqueue_told(&stage, "s", "bad", "", &json!({"do": "fail"})).await;
     stage.until_entries(&mut relay, "s", 4).await;
     for turn in 1..=30 {
-        let side = if turn % 2 == 0 { Side::Request } else { Side::Reply };
         let group = format!("g{turn}");
         let flags = flags(&group, &[&SOON[..], &["--attempts-max", "2"]].concat());
         let wire = Proxy::to(stage.redis.port()).await;
@@ -110,6 +109,16 @@ async fn killed_between_any_two_steps_it_loses_nothing_and_repeats_no_effect() {
         .await;
         assert_eq!(effects.of(&group).await, ["e0", "e1", "e2"], "turn {turn}");
     }
+}
+
+#[tokio::test]
+async fn killed_before_any_request_arrives_it_loses_nothing_and_repeats_no_effect() {
+    killed_at_every_turn(Side::Request).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_reply_arrives_it_loses_nothing_and_repeats_no_effect() {
+    killed_at_every_turn(Side::Reply).await;
 }
 
 #[tokio::test]

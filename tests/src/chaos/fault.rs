@@ -299,6 +299,7 @@ impl<C: Cast> Theatre<C> {
     fn promote(&mut self) {
         self.redis().kill();
         self.primary = 1 - self.primary;
+        self.watch.lead_to(self.redis().port());
         for redis_wire in [0, 2] {
             self.wires[redis_wire].lead_to(self.redis().port());
         }

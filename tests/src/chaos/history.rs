@@ -31,8 +31,8 @@ pub struct Buried {
     pub reason: String,
 }
 
-/// What a stream held when the round was over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// What stood in a stream during the round: what it held at the end, and what was seen there before it was trimmed or lost.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Entry {
     pub stream: String,
     pub number: String,

@@ -13,6 +13,7 @@ use super::checker::{Earlier, Verdict, judge};
 use super::fault::Fault;
 use super::history::History;
 use super::pen::{Pens, Told};
+use super::watch::Watch;
 use super::witness::Witness;
 use crate::{Chance, Child, Effects, FileEffects, Postgres, Proxy, Redis};
 
@@ -53,6 +54,7 @@ pub struct Theatre<C> {
     pub(super) wires: [Proxy; 4],
     pub(super) actors: Vec<Actor>,
     pub(super) witness: Witness,
+    pub(super) watch: Watch,
     earlier: Earlier,
     rounds: u64,
     database: String,
@@ -103,6 +105,7 @@ impl<C: Cast> Theatre<C> {
             letters_in_redis: cast.letters_in_redis(),
             seen: super::witness::Seen::default(),
         };
+        let one_port = one.port();
         let mut theatre = Self {
             cast,
             postgres,
@@ -110,6 +113,7 @@ impl<C: Cast> Theatre<C> {
             primary: 0,
             wires,
             actors: vec![],
+            watch: Watch::begin(witness.streams.clone(), one_port),
             witness,
             earlier: Earlier::new(),
             rounds: 0,
@@ -217,7 +221,9 @@ impl<C: Cast> Theatre<C> {
             }
             sleep(POLL_INTERVAL).await;
         }
-        history.entries = self.witness.entries(&self.redis[self.primary]).await;
+        let mut entries = self.watch.take();
+        entries.extend(self.witness.entries(&self.redis[self.primary]).await);
+        history.entries = entries.into_iter().collect();
         history.attempted = self.witness.attempted().await;
         history
     }
