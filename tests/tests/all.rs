@@ -20,6 +20,7 @@ mod views;
 // The relay, from row to stream.
 mod cluster;
 mod crash;
+mod crash_letters;
 mod hostile;
 mod loss;
 mod model;
@@ -45,6 +46,7 @@ mod consumer_random;
 mod consuming;
 mod dead_letters;
 mod examples;
+mod full_disk;
 mod second_look;
 mod testing_kit;
 
@@ -90,6 +92,7 @@ mod projecting_faults;
 mod projecting_reindex;
 mod projecting_restored;
 mod reading;
+mod reading_crash;
 mod reading_outage;
 mod reading_page;
 mod reading_search;
