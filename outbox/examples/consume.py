@@ -6,6 +6,7 @@
 Each order counts once, however often its event comes. Ctrl-C ends it, or a number of settled entries as second argument.
 """
 
+import collections
 import contextlib
 import json
 import os
@@ -19,11 +20,61 @@ import redis
 STREAM, GROUP = "orders", "counts"
 REPLAYS = f"{STREAM}:{GROUP}:replay"  # dead letters that are replayed for this group alone
 DEAD = f"{STREAM}:{GROUP}:dead"
+STATS = f"{STREAM}:{GROUP}:stats"  # what each consumer has done: `relay status` and the view stream_consumer_stats show it
 ME = f"{GROUP}-{uuid.uuid4().hex}"  # two consumers of one name would take each other's entries for their own
 CLAIM_AFTER_MS = int(os.environ.get("CLAIM_AFTER_MS", "30000"))  # longer than an effect ever takes
 ATTEMPTS_MAX = 5
 RETRY_DELAY_S = 1
 COUNT = 100  # entries that are read at once
+TELL_INTERVAL_S = 1
+SILENT_S_MAX = 86400  # of who has not been active for so long, nothing is told any more
+
+
+class Stats:
+    """What this consumer has done since it started."""
+
+    def __init__(self):
+        self.counts = dict.fromkeys(("processed", "failed", "retried", "buried", "lost"), 0)
+        self.times_us = collections.deque(maxlen=1000)
+        self.last_active_at = None
+        self.told, self.told_at = None, 0.0
+
+    def attempt(self, began, *outcomes):
+        for outcome in outcomes:
+            self.counts[outcome] += 1
+        self.times_us.append(int((time.monotonic() - began) * 1e6))
+        self.last_active_at = now()
+
+    def tell(self, r):
+        """Now and then, and only what is new."""
+        times = sorted(self.times_us) or [0]
+        text = json.dumps(
+            self.counts
+            | {
+                "handling_mean_us": sum(times) // len(times),
+                "handling_p99_us": times[len(times) * 99 // 100],
+                "last_active_at": self.last_active_at,
+            }
+        )
+        if text != self.told and time.monotonic() - self.told_at >= TELL_INTERVAL_S:
+            r.hset(STATS, ME, text)
+            self.told, self.told_at = text, time.monotonic()
+
+
+def forget_the_silent(r):
+    """Each start has a name of its own, so that somebody has to forget the names of before."""
+    oldest = stamp(time.time() - SILENT_S_MAX)
+    for name, told in r.hgetall(STATS).items():
+        if (json.loads(told).get("last_active_at") or "") < oldest:
+            r.hdel(STATS, name)
+
+
+def stamp(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def now():
+    return stamp(time.time())
 
 
 class Reject(Exception):
@@ -66,11 +117,11 @@ def handle(db, lane, entry, fields):
     return f"{event['type']} {event['id']} {'took effect' if new.rowcount == 1 else 'had taken effect before'}"
 
 
-def settle(r, db, lane, entry, fields):
+def settle(r, db, stats, lane, entry, fields):
     """Handles an entry, and settles it if there is nothing left to try. Whether it did."""
     # Counted before it begins, so that an event that kills its process is buried, too. Redis counts deliveries, which are
     # not attempts: an entry that waits behind another one of its key is delivered again and again.
-    attempt = 0
+    attempt, began = 0, time.monotonic()
     try:
         (attempt,) = db.execute(
             "insert into attempts values (?, ?, 1) on conflict do update set count = count + 1 returning count",
@@ -86,9 +137,12 @@ def settle(r, db, lane, entry, fields):
     except Exception as error:
         if attempt < ATTEMPTS_MAX and not isinstance(error, Reject):
             print(f"{entry} failed in attempt {attempt}: {error!r}", file=sys.stderr)
+            stats.attempt(began, "failed", "retried")
             return False  # it stays pending for us
+        stats.attempt(began, "failed", "buried")
         bury(r, lane, entry, fields, attempt, str(error))
     else:
+        stats.attempt(began, "processed")
         r.xack(lane, GROUP, entry)  # only now: dying before it costs a repetition, which the inbox knows
         print(f"{entry} {said}", flush=True)
     db.execute("delete from attempts where lane = ? and entry = ?", (lane, entry))
@@ -97,7 +151,7 @@ def settle(r, db, lane, entry, fields):
 
 def bury(r, lane, entry, fields, attempts, reason):
     """Into the dead letters and off the pending list, both or neither. The relay takes them to Postgres."""
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    at = now()
     letter = {
         "dead:stream": STREAM,
         "dead:lane": lane,
@@ -105,9 +159,9 @@ def bury(r, lane, entry, fields, attempts, reason):
         "dead:entry": entry,
         "dead:attempts": attempts,
         "dead:reason": reason[:500],
-        "dead:failures": json.dumps([{"at": now, "consumer": ME, "error": reason[:500]}]),
-        "dead:first_failed_at": now,
-        "dead:last_failed_at": now,
+        "dead:failures": json.dumps([{"at": at, "consumer": ME, "error": reason[:500]}]),
+        "dead:first_failed_at": at,
+        "dead:last_failed_at": at,
         "dead:consumer": ME,
         "dead:handler": "1",
     }
@@ -135,18 +189,19 @@ def entries(r):
     yield from read_group(r, ">", block=1000)
 
 
-def turn(r, db):
+def turn(r, db, stats):
     """Once through everything. How many entries were settled."""
     settled, failed, waiting = 0, False, set()
     for lane, entry, fields in entries(r):
         entry = entry.decode()
         if not fields:  # deleted from its stream while it was pending: there is nothing left to handle
             r.xack(lane, GROUP, entry)
+            stats.counts["lost"] += 1
             continue
         key = fields.get(b"key")
         if (lane, key) in waiting:
             continue  # an earlier one of its key is to be tried again; this one stays pending behind it
-        if settle(r, db, lane, entry, fields):
+        if settle(r, db, stats, lane, entry, fields):
             settled += 1
         else:
             failed = True
@@ -199,19 +254,25 @@ def main():
     )
     r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://127.0.0.1:6379"), protocol=2)
     print(f"{ME} reads {STREAM}; Ctrl-C ends it", flush=True)
+    stats = Stats()
     with contextlib.suppress(KeyboardInterrupt):
-        run(r, db, entries_max)
+        run(r, db, stats, entries_max)
+    stats.told_at = 0.0
+    with contextlib.suppress(redis.RedisError):
+        stats.tell(r)
     # What is pending for us others claim when it has been idle for long enough. Never DELCONSUMER: it forgets that.
     print("goodbye: {} orders of {} cents".format(*db.execute("select orders, cents from counts").fetchone()))
 
 
-def run(r, db, entries_max):
+def run(r, db, stats, entries_max):
     make_groups(r)
+    forget_the_silent(r)
     settled = 0
     while entries_max is None or settled < entries_max:
         try:
-            settled += turn(r, db)
+            settled += turn(r, db, stats)
             prune(r, db)
+            stats.tell(r)
         except (redis.ConnectionError, redis.TimeoutError) as error:
             print(f"Redis is away: {error}", file=sys.stderr)
             time.sleep(RETRY_DELAY_S)

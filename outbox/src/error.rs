@@ -43,14 +43,18 @@ pub enum Error {
 pub fn in_words(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words: Vec<String> = vec![];
     for cause in std::iter::successors(Some(error), |error| error.source()) {
-        if let Some(sqlx::Error::Database(refusal)) = cause.downcast_ref() {
-            words.push(refusal.message().to_owned());
-            break;
-        }
+        let refusal = match cause.downcast_ref() {
+            Some(sqlx::Error::Database(refusal)) => Some(refusal.message().to_owned()),
+            _ => None,
+        };
+        let last = refusal.is_some();
         // Some errors repeat their cause in their own text.
-        let said = cause.to_string();
-        if !words.last().is_some_and(|words| words.ends_with(&said)) {
+        let said = refusal.unwrap_or_else(|| cause.to_string());
+        if !words.iter().any(|words| words.contains(&said)) {
             words.push(said);
+        }
+        if last {
+            break;
         }
     }
     words.join(": ")

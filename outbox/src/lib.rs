@@ -4,16 +4,16 @@
 //! is, and a relay brings what is committed to Redis Streams, each event once and in order.
 //!
 //! ```no_run
-//! # #[derive(serde::Serialize)] struct Placed { order: i64, total: i64 }
+//! # #[derive(serde::Serialize)] struct Placed { order: i64, cents: i64 }
 //! # async fn place(db: &sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
 //! use outbox::Event;
 //!
 //! let mut tx = db.begin().await?;
-//! sqlx::query("insert into orders (id, total) values (42, 1999)").execute(&mut *tx).await?;
+//! sqlx::query("insert into orders (id, cents) values (42, 1999)").execute(&mut *tx).await?;
 //!
 //! let event = Event::draft("orders", "order.placed")
 //!     .key("order-42")                           // events with equal keys keep their order
-//!     .json(&Placed { order: 42, total: 1999 })?; // everything is checked here, before the database sees it
+//!     .json(&Placed { order: 42, cents: 1999 })?; // everything is checked here, before the database sees it
 //! outbox::enqueue(&mut tx, &event).await?;
 //!
 //! tx.commit().await?;                            // now both are true; a rollback would have left neither
@@ -25,13 +25,13 @@
 //! ```no_run
 //! # use outbox::{Entry, Failure, Handler, inbox};
 //! # struct Billing { db: sqlx::PgPool }
-//! # #[derive(serde::Deserialize)] struct Placed { total: i64 }
+//! # #[derive(serde::Deserialize)] struct Placed { cents: i64 }
 //! impl Handler for Billing {
 //!     async fn handle(&self, entry: &Entry) -> Result<(), Failure> {
 //!         let placed: Placed = entry.payload().map_err(Failure::reject)?; // a dead letter at once
 //!         let mut tx = self.db.begin().await?;                            // `?` means: try again
 //!         if inbox::first_sight(&mut tx, entry).await? {
-//!             sqlx::query("update accounts set due = due + $1").bind(placed.total).execute(&mut *tx).await?;
+//!             sqlx::query("update accounts set due = due + $1").bind(placed.cents).execute(&mut *tx).await?;
 //!         }
 //!         tx.commit().await?; // seen and done, or neither
 //!         Ok(())

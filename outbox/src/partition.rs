@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// The partition of a topic that events with this key go to: `articles:{3}`.
+/// The partition of a stream that events with this key go to: `articles:{3}`.
 ///
 /// The first four bytes of the key's SHA-256, as a big-endian number, modulo the count; so any language can tell, and so
 /// does the SQL function `outbox_partition`. The braces make a Redis Cluster place all that belongs to a partition together.
@@ -16,14 +16,14 @@ use sha2::{Digest, Sha256};
 ///
 /// # Panics
 /// If the count is 0.
-pub fn partition(topic: &str, count: u16, key: &str) -> String {
+pub fn partition(stream: &str, count: u16, key: &str) -> String {
     assert!(count > 0, "there is no partition to choose from");
     let hash = Sha256::digest(key.as_bytes());
     let number = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-    name(topic, (number % u32::from(count)) as u16)
+    name(stream, (number % u32::from(count)) as u16)
 }
 
 /// The name of a partition.
-pub(crate) fn name(topic: &str, nth: u16) -> String {
-    format!("{topic}:{{{nth}}}")
+pub(crate) fn name(stream: &str, nth: u16) -> String {
+    format!("{stream}:{{{nth}}}")
 }

@@ -1,19 +1,17 @@
-//! The verbs, and what they print.
+//! The verbs and their flags, and who does what each of them asks for.
+
+mod dead;
+mod look;
 
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use terminal::{LogFormat, print, print_json, table, unusable};
+use terminal::{LogFormat, print, unusable};
 
 use crate::config::{Config, Database, Server};
-use crate::mask::Mask;
 use crate::pausing::Wish;
 use crate::progress::Progress;
 use crate::running::Running;
-use crate::standing::{self, Standing};
-use crate::store::dead::{self, DeadLetter, Filter};
-use crate::store::people;
-use crate::verdict::Verdict;
 use crate::{retention, store, verbs, watch};
 
 /// Headings of flags in `--help`.
@@ -85,12 +83,21 @@ While it runs, http://127.0.0.1:7654 answers /status, /metrics and more: /openap
   relay status --watch
   relay status --json | jq '.groups[] | select(.lag > 1000)'
   relay status --json | jq -r '.verdict.findings[].sentence'
+  relay status --check > /dev/null || echo 'events are late'
+
+It asks Postgres alone. Whether Redis is there it knows by what a relay that works has written down of it; where that is nothing
+or old, it says so.
+Exit codes: 0 it was told; 1 Postgres is away, or, with --check, something is stuck or late. A pause and dead letters are neither.
 
 Keys while it watches: q or Esc ends, Space holds the picture still, the arrow keys move through the tables.")]
     Status {
         /// As JSON
         #[arg(long, conflicts_with = "watch", help_heading = OUTPUT)]
         json: bool,
+
+        /// Exit with 1 if something is stuck or late
+        #[arg(long, conflicts_with = "watch", help_heading = OUTPUT)]
+        check: bool,
 
         /// Stay on the screen, and show every change
         #[arg(long, help_heading = OUTPUT)]
@@ -125,11 +132,13 @@ Keys while it watches: q or Esc ends, Space holds the picture still, the arrow k
     /// Where an event is: its row, its entry, how far each group has come with it, and its dead letters
     #[command(after_help = "Examples:
   relay trace 0192f7c4-...
+  relay trace 42                                       by the number of its row
+  relay trace 1-42                                     by the number of its entry
   relay trace 0192f7c4-... --json | jq '.rows[0].groups'
 
 Exit codes: 0 found, 1 nobody knows it (or a store is away).")]
     Trace {
-        /// The event's id
+        /// The event's id, the number of its row (42), or that of its entry (1-42)
         event: String,
 
         /// As JSON
@@ -149,7 +158,7 @@ Exit codes: 0 found, 1 nobody knows it (or a store is away).")]
   relay pause --all
 
 It stands in Postgres, so it outlives relays and binds all of them. What is written meanwhile waits, and keeps its order.
-When this verb ends, the relay that works has heard it, and nothing more is sent.")]
+When this verb ends, every relay that sends has heard it, and nothing more is sent; or it says that one has not.")]
     Pause(Whole),
 
     /// End the pause of one stream, or every pause there is
@@ -220,7 +229,7 @@ Exit codes: 0 nothing was found, 1 something was (or a store is away).")]
   relay dead show 0192f7c4-...                         one of them, with its payload and all that is known
   relay dead replay --group billing --dry-run          how many would be sent again
   relay dead drop 0192f7c4-...                         forget it")]
-    Dead(Dead),
+    Dead(dead::Dead),
 
     /// Delete published rows that are older than the retention, now
     #[command(after_help = "Examples:
@@ -282,112 +291,6 @@ struct Examined {
     config: Config,
 }
 
-#[derive(Debug, Subcommand)]
-enum Dead {
-    /// List them, the newest first
-    #[command(after_help = "Examples:
-  relay dead list
-  relay dead list --stream orders --type order.placed
-  relay dead list --group billing --limit 1000 --json")]
-    List {
-        #[command(flatten)]
-        which: Which,
-
-        /// At most so many
-        #[arg(long, default_value = "50", value_name = "ROWS", help_heading = FILTERS)]
-        limit: u32,
-
-        /// As JSON
-        #[arg(long, help_heading = OUTPUT)]
-        json: bool,
-
-        #[command(flatten)]
-        database: Database,
-    },
-    /// Show an event's letters, one for each group, with its payload and how its attempts failed: a JSON array
-    #[command(after_help = "Examples:
-  relay dead show 0192f7c4-...
-  relay dead show 0192f7c4-... | jq '.[].payload'
-  relay dead show 0192f7c4-... --mask 'email,*token*,order.*:customer.address'
-
-A payload that is no JSON is shown as a string. `earlier` are the rounds before, if it was replayed in vain.")]
-    Show {
-        /// The event's id
-        id: String,
-
-        /// Hide values in payload and headers by these rules, as `relay run` does for its surface. Without it all is shown
-        #[arg(long, env = "RELAY_MASK", value_name = "RULES", help_heading = OUTPUT)]
-        mask: Option<Mask>,
-
-        #[command(flatten)]
-        database: Database,
-    },
-    /// Send them again: to the end of their stream, or, if only a group could not take them, to that group alone
-    #[command(after_help = "Examples:
-  relay dead replay 0192f7c4-...
-  relay dead replay --group billing --dry-run
-  relay dead replay --stream orders --type order.placed
-  relay dead replay --all")]
-    Replay(Change),
-    /// Forget them for good
-    #[command(after_help = "Examples:
-  relay dead drop 0192f7c4-...
-  relay dead drop 0192f7c4-... --group billing
-  relay dead drop --stream orders --dry-run")]
-    Drop(Change),
-}
-
-#[derive(Debug, Args)]
-struct Which {
-    /// Only of this stream
-    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
-    stream: Option<String>,
-
-    /// Only of this type
-    #[arg(long = "type", value_name = "NAME", help_heading = FILTERS)]
-    r#type: Option<String>,
-
-    /// Only of this group: what its handler could not make take effect
-    #[arg(long, value_name = "NAME", help_heading = FILTERS)]
-    group: Option<String>,
-
-    /// Only those that hold this text: in their id, key, payload, or why they failed
-    #[arg(long, value_name = "TEXT", help_heading = FILTERS)]
-    search: Option<String>,
-}
-
-impl Which {
-    fn is_everything(&self) -> bool {
-        self.stream.is_none() && self.r#type.is_none() && self.group.is_none() && self.search.is_none()
-    }
-
-    fn filter(self, ids: Vec<String>) -> Filter {
-        let Self { stream, r#type, group, search } = self;
-        Filter { ids, stream, r#type, group, search, found: None }
-    }
-}
-
-#[derive(Debug, Args)]
-struct Change {
-    /// The events' ids
-    #[arg(conflicts_with = "all")]
-    ids: Vec<String>,
-
-    #[command(flatten)]
-    which: Which,
-
-    /// All of them
-    #[arg(long, conflicts_with_all = ["stream", "type", "group", "search"], help_heading = FILTERS)]
-    all: bool,
-
-    /// Only say how many it would be
-    #[arg(long, help_heading = OUTPUT)]
-    dry_run: bool,
-
-    #[command(flatten)]
-    database: Database,
-}
-
 /// Runs a verb.
 pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.verb {
@@ -413,9 +316,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             database.options()?;
             watch::watch(database, every).await?;
         }
-        Verb::Status { database, json, .. } => status(&database, json).await?,
-        Verb::Blockers { database, json } => blockers(&database, json).await?,
-        Verb::Groups { stream, json, database } => groups(&database, stream.as_deref(), json).await?,
+        Verb::Status { database, json, check, .. } => look::status(&database, json, check).await?,
+        Verb::Blockers { database, json } => look::blockers(&database, json).await?,
+        Verb::Groups { stream, json, database } => look::groups(&database, stream.as_deref(), json).await?,
         Verb::Trace { event, json, database, server } => {
             server.client()?;
             verbs::trace(&mut connect(&database).await?, &server, &event, json).await?;
@@ -441,7 +344,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             terminal::print(&String::from_utf8_lossy(&script));
         }
         Verb::Man { folder } => verbs::man(Cli::command(), folder.as_deref())?,
-        Verb::Dead(verb) => dead_letters(verb).await?,
+        Verb::Dead(verb) => dead::run(verb).await?,
         Verb::Prune { retention, .. } if retention.is_zero() => {
             return Err(unusable(
                 "--retention (RELAY_RETENTION) is 0, which keeps rows for ever; say how old, such as 1h",
@@ -456,150 +359,6 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// How it stands, and what that means.
-#[derive(serde::Serialize)]
-struct Judged {
-    verdict: Verdict,
-    #[serde(flatten)]
-    standing: Standing,
-}
-
-async fn status(database: &Database, json: bool) -> anyhow::Result<()> {
-    let standing = Standing::read(&mut connect(database).await?).await?;
-    if json {
-        return Ok(print_json(&Judged { verdict: standing.verdict(), standing })?);
-    }
-    print(&standing.told());
-    Ok(())
-}
-
-async fn groups(database: &Database, stream: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let mut db = connect(database).await?;
-    let (mut groups, mut consumers) = (people::groups(&mut db).await?, people::consumers(&mut db).await?);
-    groups.retain(|group| stream.is_none_or(|stream| group.stream == stream));
-    consumers.retain(|consumer| stream.is_none_or(|stream| consumer.stream == stream));
-    if json {
-        return Ok(print_json(&serde_json::json!({ "groups": groups, "consumers": consumers }))?);
-    }
-    let tables = standing::of_groups(&groups, &consumers);
-    print(if tables.is_empty() { "no group reads\n" } else { tables.trim_start() });
-    Ok(())
-}
-
-async fn blockers(database: &Database, json: bool) -> anyhow::Result<()> {
-    let blockers = people::blockers(&mut connect(database).await?).await?;
-    if json {
-        return Ok(print_json(&blockers)?);
-    }
-    print(&if blockers.is_empty() {
-        "nobody is writing to the outbox\n".to_owned()
-    } else {
-        table(&standing::blocker_rows(&blockers))
-    });
-    Ok(())
-}
-
-async fn dead_letters(verb: Dead) -> anyhow::Result<()> {
-    match verb {
-        Dead::List { database, which, limit, json } => {
-            let filter = which.filter(vec![]);
-            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::from(limit), false).await?;
-            if json {
-                print_json(&letters)?;
-            } else if letters.is_empty() {
-                print("no dead letters\n");
-            } else {
-                let heads = ["id", "stream", "group", "type", "attempts", "replays", "since", "why"];
-                let mut rows = vec![heads.map(str::to_owned)];
-                let row = |d: DeadLetter| {
-                    let [group, r#type] = [d.group_name, d.r#type].map(|text| text.unwrap_or("-".into()));
-                    let [attempts, replays] = [d.attempts, d.replays].map(|n| n.to_string());
-                    [d.id, d.stream, group, r#type, attempts, replays, d.dead_at, d.last_error]
-                };
-                rows.extend(letters.into_iter().map(row));
-                print(&table(&rows));
-            }
-        }
-        Dead::Show { database, id, mask } => {
-            let filter = Filter { ids: vec![id], ..Filter::default() };
-            let letters = dead::list(&mut connect(&database).await?, &filter, None, i64::MAX, true).await?;
-            if letters.is_empty() {
-                return Err(nobody(&filter.ids));
-            }
-            let mask = mask.unwrap_or_else(Mask::off);
-            print_json(&letters.into_iter().map(|letter| mask.letter(letter)).collect::<Vec<_>>())?;
-        }
-        Dead::Replay(change) => change_dead(change, Deed::Replay).await?,
-        Dead::Drop(change) => change_dead(change, Deed::Drop).await?,
-    }
-    Ok(())
-}
-
-/// What is done to dead letters.
-#[derive(Debug, Clone, Copy)]
-enum Deed {
-    Replay,
-    Drop,
-}
-
-async fn change_dead(change: Change, deed: Deed) -> anyhow::Result<()> {
-    // To name nothing must not mean everything.
-    if change.ids.is_empty() && change.which.is_everything() && !change.all {
-        return Err(unusable(
-            "say which: `relay dead replay` and `relay dead drop` take ids, --stream, --type, --group, --search or --all",
-        ));
-    }
-    let filter = change.which.filter(change.ids);
-    let mut db = connect(&change.database).await?;
-    let (count, left, done) = match deed {
-        Deed::Replay if change.dry_run => {
-            let would = dead::replayable(&mut db, &filter).await?;
-            (would.replayed, left_alone(would), "would be sent again")
-        }
-        Deed::Drop if change.dry_run => (dead::count(&mut db, &filter).await?, String::new(), "would be dropped"),
-        Deed::Replay => {
-            let mut progress = Progress::new("replayed");
-            let replayed = dead::replay(&mut db, &filter, |count| progress.show(count)).await?;
-            progress.clear();
-            (replayed.replayed, left_alone(replayed), "sent again")
-        }
-        Deed::Drop => (dead::drop(&mut db, &filter).await?, String::new(), "dropped"),
-    };
-    // Who names events and hits none should notice.
-    match filter.ids.as_slice() {
-        [] => {}
-        _ if count > 0 => {}
-        ids if left.is_empty() => return Err(nobody(ids)),
-        _ => return Err(anyhow::anyhow!("{}", left.trim_end())),
-    }
-    print(&format!("{} {done}\n{left}", letters(count)));
-    Ok(())
-}
-
-fn nobody(ids: &[String]) -> anyhow::Error {
-    match ids {
-        [id] => anyhow::anyhow!("there is no dead letter with the id {id:?}"),
-        ids => anyhow::anyhow!("there is no dead letter with any of these {} ids", ids.len()),
-    }
-}
-
-fn letters(count: i64) -> String {
-    if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
-}
-
-/// What no replay touches, and why.
-fn left_alone(replayed: dead::Replayed) -> String {
-    let mut sentences = String::new();
-    if replayed.no_events > 0 {
-        sentences = format!("{} left: no events, so nothing can be sent\n", letters(replayed.no_events));
-    }
-    if replayed.looping > 0 {
-        let (left, times) = (letters(replayed.looping), dead::REPLAYS_MAX);
-        sentences += &format!("{left} left: replayed {times} times in vain; name them by id to replay them anyway\n");
-    }
-    sentences
 }
 
 /// A connection for a verb that needs the tables to be there and of our version.

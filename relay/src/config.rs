@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
-use terminal::{Secret, Unusable, duration};
+use terminal::{Secret, Unusable, duration, unreadable};
 
 use crate::Error;
 use crate::store;
@@ -187,20 +187,12 @@ impl Server {
     /// A client that has not connected yet.
     pub(crate) fn client(&self) -> Result<redis::Client, Unusable> {
         let bad = |why: &str| Unusable(format!("--redis-url (REDIS_URL) {why}"));
-        let url = self.redis_url.reveal();
-        let Some((scheme, _)) = url.split_once("://") else {
-            return Err(bad("is not a URL, such as redis://127.0.0.1:6379"));
-        };
-        if !["redis", "rediss", "unix", "redis+unix"].contains(&scheme) {
-            return Err(bad("must begin with redis://, rediss:// or unix://"));
-        }
+        let terminal::Redis { url, ca } = terminal::redis(&self.redis_url, self.redis_ca_file.as_deref())?;
+        let url = url.reveal();
         // The library's own message may quote the URL, and with it the password.
-        match &self.redis_ca_file {
-            None => redis::Client::open(url).map_err(|_| bad("cannot be read")),
-            Some(file) => {
-                let pem = std::fs::read(file).map_err(|error| {
-                    Unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display()))
-                })?;
+        match ca {
+            None => redis::Client::open(url).map_err(|_| bad(unreadable(url))),
+            Some(pem) => {
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 redis::Client::build_with_tls(url, certificates).map_err(|_| {
                     bad("and --redis-ca-file do not go together: a PEM file and a rediss:// URL are needed")
@@ -262,12 +254,15 @@ impl Database {
 
     async fn settle(&self, db: &mut PgConnection, statement_time_max: Option<Duration>) -> Result<(), sqlx::Error> {
         // The plans we need never change, and statistics gathered while the table was empty must not talk Postgres out
-        // of them. A row that somebody keeps locked must not stop every lane.
+        // of them. A row that somebody keeps locked must not stop every lane. And a
+        // session whose program is gone with its machine must not seem to be at work for hours.
         sqlx::query(
             "select set_config('search_path', quote_ident($1), false), set_config('enable_seqscan', 'off', false),
                     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),
                     set_config('lock_timeout', '5s', false), set_config('row_security', 'off', false),
                     set_config('default_transaction_isolation', 'read committed', false),
+                    set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+                    set_config('tcp_keepalives_count', '3', false),
                     set_config('statement_timeout', coalesce($2, current_setting('statement_timeout')), false),
                     set_config('synchronous_commit', case when $2 is not null and current_setting('synchronous_commit') = 'off'
                                                           then 'on' else current_setting('synchronous_commit') end, false)",

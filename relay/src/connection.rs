@@ -58,6 +58,11 @@ impl Redis {
         self.appender.as_mut().expect("a turn begins by meeting Redis, and ends when it is lost")
     }
 
+    /// The connection is broken by a part of a cluster: the next one is made at once, for the others.
+    pub(crate) fn part(&mut self) -> Option<Appender> {
+        self.appender.take()
+    }
+
     /// Redis takes nothing for want of memory.
     pub(crate) fn memory_is_short(&self) -> bool {
         self.away.as_ref().is_some_and(|away| away.memory)
@@ -83,7 +88,8 @@ impl Redis {
             }
             Err(Error::Redis(outage)) => {
                 if self.unreachable.is_none() && self.away.is_none() {
-                    tracing::warn!(reason = outage.0, "Redis is away: this relay rests, and could not take over");
+                    let what = if outage.shuts_out() { Outage::SHUT_OUT } else { "Redis is away" };
+                    tracing::warn!(reason = outage.0, "{what}: this relay rests, and could not take over");
                 }
                 self.unreachable.get_or_insert(now);
                 Ok(false)
@@ -96,7 +102,8 @@ impl Redis {
     pub(crate) fn lose(&mut self, outage: &Outage, lease: Duration, now: Instant) -> Duration {
         self.appender = None;
         if self.away.is_none() {
-            tracing::warn!(reason = outage.0, "Redis is away; no attempt is counted, everything waits");
+            let what = if outage.shuts_out() { Outage::SHUT_OUT } else { "Redis is away" };
+            tracing::warn!(reason = outage.0, "{what}; no attempt is counted, everything waits");
         }
         let away = self.away.get_or_insert(Away {
             since: now,

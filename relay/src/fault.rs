@@ -24,10 +24,43 @@ impl From<terminal::Unusable> for Error {
     }
 }
 
+/// What Postgres says of who may not come in: wrong settings here, or there. It may be put right while we wait.
+const SHUT_OUT: [(&str, &str); 3] = [
+    ("28P01", "Postgres does not let the relay in (DATABASE_URL: user or password)"),
+    ("28000", "Postgres does not let the relay in (DATABASE_URL: user, or the rules of its server)"),
+    ("3D000", "Postgres has no such database (DATABASE_URL)"),
+];
+
+/// Why Postgres cannot be worked with, in its own words, with the code of who is shut out: words may be in any language.
+pub(crate) fn postgres_says(error: &sqlx::Error) -> String {
+    let words = outbox::in_words(error);
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match SHUT_OUT.iter().find(|(known, _)| code.as_deref() == Some(known)) {
+        Some((code, _)) => format!("{words} ({code})"),
+        None => words,
+    }
+}
+
+/// What these words of Postgres mean.
+pub(crate) fn postgres_in_words(words: &str) -> &'static str {
+    let known = SHUT_OUT.iter().find(|(code, _)| words.ends_with(&format!("({code})")));
+    known.map_or("Postgres is away", |(_, meaning)| meaning)
+}
+
 /// Redis is away, or takes nothing from anyone. No event is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Redis: {0}")]
 pub struct Outage(pub String);
+
+impl Outage {
+    /// What it means that [`shuts_out`](Self::shuts_out).
+    pub(crate) const SHUT_OUT: &str = "Redis does not let the relay in (REDIS_URL: user or password)";
+
+    /// Whether user or password are at fault. They may be put right while we wait.
+    pub(crate) fn shuts_out(&self) -> bool {
+        ["WRONGPASS", "NOAUTH", "AUTH was refused"].iter().any(|code| self.0.contains(code))
+    }
+}
 
 impl From<redis::RedisError> for Outage {
     fn from(error: redis::RedisError) -> Self {

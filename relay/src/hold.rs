@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use outbox::EntryId;
+use outbox::{EntryId, RetryPolicy};
 
 use crate::lanes::Top;
 
@@ -37,8 +37,8 @@ pub(crate) fn fate(number: EntryId, top: &Top, there: bool) -> Fate {
 
 /// The wait after so many refusals: doubling, between the two bounds.
 pub(crate) fn backoff(attempts: i32, min: Duration, max: Duration) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(20);
-    min.saturating_mul(1 << doublings).min(max)
+    let policy = RetryPolicy { delay_min: min, delay_max: max, ..RetryPolicy::default() };
+    policy.delay(u32::try_from(attempts).unwrap_or(0))
 }
 
 #[cfg(test)]

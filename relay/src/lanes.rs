@@ -54,6 +54,8 @@ pub(crate) enum State {
     Ready,
     /// It was refused, and is tried again then.
     Refused { until: Instant },
+    /// The part of a cluster in which it lies is away, and is tried again then.
+    Away { until: Instant },
 }
 
 /// What a look at the top brought to light.
@@ -139,12 +141,18 @@ impl Lanes {
         self.lanes.iter().filter(|(_, lane)| lane.state == State::Ready).map(|(stream, _)| stream.clone()).collect()
     }
 
+    /// The streams that flow and may be sent to.
+    pub(crate) fn sending(&self) -> Vec<String> {
+        let sends = |lane: &Lane| lane.state == State::Ready && !lane.paused;
+        self.lanes.iter().filter(|(_, lane)| sends(lane)).map(|(stream, _)| stream.clone()).collect()
+    }
+
     /// Streams of which Redis has to be asked, or asked again.
     pub(crate) fn to_ask(&self, now: Instant) -> Vec<String> {
         let due = |lane: &Lane| match &lane.state {
             State::Unknown | State::Absent => true,
             State::Ready => false,
-            State::Refused { until } => *until <= now,
+            State::Refused { until } | State::Away { until } => *until <= now,
         };
         self.lanes.iter().filter(|(_, lane)| due(lane)).map(|(stream, _)| stream.clone()).collect()
     }
@@ -169,11 +177,26 @@ impl Lanes {
         ready
     }
 
-    /// Redis was lost sight of: nothing that is known of it holds any longer.
+    /// Redis was lost sight of: nothing that is known of it holds any longer. What is set aside stays so.
     pub(crate) fn forget(&mut self) {
-        for lane in self.lanes.values_mut() {
+        for lane in self.lanes.values_mut().filter(|lane| !matches!(lane.state, State::Away { .. })) {
             lane.state = State::Unknown;
         }
+    }
+
+    /// Sets the lanes aside that lie where somebody is away, each until then. `false`: there is none, or no other would be left,
+    /// and nothing was done.
+    pub(crate) fn set_aside(&mut self, is_away: impl Fn(&str) -> bool, until: impl Fn(&Lane) -> Instant) -> bool {
+        let is_left =
+            |(stream, lane): (&String, &Lane)| !is_away(stream) && !matches!(lane.state, State::Away { .. });
+        if !self.lanes.keys().any(|stream| is_away(stream)) || !self.lanes.iter().any(is_left) {
+            return false;
+        }
+        for (_, lane) in self.lanes.iter_mut().filter(|(stream, _)| is_away(stream)) {
+            lane.state = State::Away { until: until(lane) };
+            lane.refusals = lane.refusals.saturating_add(1);
+        }
+        true
     }
 
     /// Takes in what Redis says of a stream. `last` is the newest number that Postgres has given out.
@@ -238,7 +261,7 @@ impl Lanes {
         self.lanes
             .values()
             .filter_map(|lane| match &lane.state {
-                State::Refused { until } => Some(until.saturating_duration_since(now)),
+                State::Refused { until } | State::Away { until } => Some(until.saturating_duration_since(now)),
                 _ => None,
             })
             .min()
@@ -303,6 +326,22 @@ mod tests {
     #[test]
     fn numbers_that_postgres_never_gave_out_are_refused() {
         assert!(matches!(lanes(0).told("s", &at(7, 11), 10), News::Refused(_)));
+    }
+
+    #[test]
+    fn a_lane_that_is_set_aside_is_asked_again_when_it_is_time_and_the_last_one_never_is() {
+        let mut lanes = Lanes::default();
+        for stream in ["a", "b"] {
+            lanes.add(&Checkpoint { stream: stream.into(), generation: 1, sent_seq: 0, paused: false });
+            lanes.told(stream, &at(1, 0), 0);
+        }
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(!lanes.set_aside(|_| false, |_| now + second), "nobody is to blame, so all of Redis is away");
+        assert!(lanes.set_aside(|stream| stream == "a", |_| now + second));
+        lanes.forget();
+        assert_eq!((lanes.to_ask(now), lanes.next_try(now)), (vec!["b".to_owned()], Some(second)));
+        assert_eq!(lanes.to_ask(now + second), ["a", "b"]);
+        assert!(!lanes.set_aside(|stream| stream == "b", |_| now + second), "then all of Redis is away");
     }
 
     #[test]

@@ -103,15 +103,24 @@ impl Appender {
         }
     }
 
-    /// Takes letters away that lie in Postgres by now.
-    pub(crate) async fn clear(&mut self, tray: &Tray, letters: &[Letter]) -> Result<(), Outage> {
+    /// Takes letters away that lie in Postgres by now. `false`: Redis does not let us.
+    pub(crate) async fn clear(&mut self, tray: &Tray, letters: &[Letter]) -> Result<bool, Outage> {
+        if letters.is_empty() {
+            return Ok(true);
+        }
         let mut pipeline = pipe();
         let xdel = pipeline.cmd("XDEL").arg(tray.key());
         for letter in letters {
             xdel.arg(&letter.at);
         }
-        self.wires.send(To::Key(&tray.key()), &pipeline).await?;
-        Ok(())
+        let replies = self.wires.send(To::Key(&tray.key()), &pipeline).await?;
+        match as_error(&replies[0]) {
+            None => Ok(true),
+            // Taken away or turned into something else meanwhile: then it is not there any more.
+            Some(Fault::Refusal(reason)) if reason.starts_with("WRONGTYPE") => Ok(true),
+            Some(Fault::Outage(outage)) if !outage.0.starts_with("NOPERM") => Err(outage),
+            Some(_) => Ok(false),
+        }
     }
 }
 

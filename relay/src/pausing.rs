@@ -1,4 +1,4 @@
-//! Pausing and resuming, for whoever asks: it is over when the relay that works has heard it, so that nothing is sent from
+//! Pausing and resuming, for whoever asks: it is over when every relay that sends has heard it, so that nothing is sent from
 //! then on.
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) enum Wish {
 pub(crate) struct Changed {
     /// Which stream; none: everything.
     pub(crate) stream: Option<String>,
-    /// Whether the relay that works acts upon it by now. None: none works, and whichever begins will.
+    /// Whether every relay that sends acts upon it by now. None: none works, and whichever begins will.
     pub(crate) heard: Option<bool>,
     /// A stream was resumed, and everything is still paused.
     pub(crate) all_is_paused: bool,

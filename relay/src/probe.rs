@@ -91,11 +91,23 @@ impl Relay {
                 left.insert(tray);
                 continue;
             };
-            self.unread.remove(&tray);
             // In the connection whose commits are durable: Redis forgets them next.
             let new = store::keep_letters(&mut self.db, &letters).await?;
             tracing::debug!(stream = tray.stream, group = tray.group, new, "dead letters of a group");
-            self.redis.met().clear(&tray, &letters).await?;
+            if !self.redis.met().clear(&tray, &letters).await? {
+                // What lies behind these would never be read.
+                if self.unread.insert(tray.clone()) {
+                    tracing::warn!(
+                        stream = tray.stream,
+                        group = tray.group,
+                        "Redis does not let the relay take away a group's dead letters, so later ones stay unread; see the rights in \
+                         the documentation"
+                    );
+                }
+                left.insert(tray);
+                continue;
+            }
+            self.unread.remove(&tray);
             if letters.len() >= LETTERS_MAX {
                 left.insert(tray);
                 self.schedule.probe_at_once();

@@ -10,12 +10,14 @@ use sqlx::PgConnection;
 
 use crate::batch::Batch;
 use crate::config::Config;
-use crate::connection::Redis;
-use crate::fault::Error;
+use crate::connection::{RECONNECT_MAX, RECONNECT_MIN, Redis};
+use crate::fault::{Error, Outage};
 use crate::frontier::{Frontier, Mark};
-use crate::lanes::Lanes;
+use crate::hold::backoff;
+use crate::lanes::{Lane, Lanes};
 use crate::letters::Tray;
 use crate::pulse::{Away, Phase, Pulse, count};
+use crate::release::LeftBehind;
 use crate::schedule::{Budget, Schedule, is_time};
 use crate::{Seq, store};
 
@@ -67,10 +69,12 @@ pub struct Relay {
     /// Rows to read at once: fewer while others keep changing our streams.
     pub(crate) rows_max: NonZeroU16,
     pub(crate) schedule: Schedule,
-    /// Groups whose dead letters Redis does not let us read.
+    /// Groups whose dead letters Redis does not let us read, or take away.
     pub(crate) unread: BTreeSet<Tray>,
-    /// Up to which change of pauses this relay acts.
-    changes_heard: i64,
+    /// What is to be set aside once nobody has it locked any more.
+    pub(crate) left_behind: Vec<LeftBehind>,
+    /// Up to which change of pauses this relay acts; none: it sends nothing.
+    acts_upon: Option<i64>,
     pub(crate) pulse: Arc<Pulse>,
     /// What consumers were told: by stream and group, up to where it is settled for good.
     pub(crate) told_settled: HashMap<(String, String), EntryId>,
@@ -111,7 +115,8 @@ impl Relay {
             schedule: Schedule::default(),
             unread: BTreeSet::new(),
             told_settled: HashMap::new(),
-            changes_heard: 0,
+            left_behind: vec![],
+            acts_upon: None,
             pulse,
             db,
             reports,
@@ -139,6 +144,11 @@ impl Relay {
         let now = Instant::now();
         if let Some(rest) = self.rests(now).await? {
             self.forget_redis();
+            if let Some(before) = self.acts_upon.take() {
+                store::pause::act_no_more(&mut self.db, before).await?;
+                // Who takes over hears first what was paused meanwhile.
+                self.discovered = None;
+            }
             if is_time(&mut self.schedule.look, now, LOOK_EVERY_WHILE_RESTING) {
                 let there = self.redis.look(&self.config, now).await?;
                 self.pulse.redis_is_there(there);
@@ -150,6 +160,7 @@ impl Relay {
         }
         self.look(now).await?;
         match self.move_on(now).await {
+            Err(Error::Redis(outage)) if self.goes_on_without_a_part(&outage, now) => Ok(Tick::Idle),
             Err(Error::Redis(outage)) => {
                 self.forget_redis();
                 if self.pulse.redis_up() {
@@ -166,6 +177,31 @@ impl Relay {
             }
             other => other,
         }
+    }
+
+    /// In a cluster: sets the streams aside that lie where somebody is away. `false`: nothing else would be left, or it is no
+    /// cluster.
+    fn goes_on_without_a_part(&mut self, outage: &Outage, now: Instant) -> bool {
+        let Some(appender) = self.redis.part() else { return false };
+        let is_away = |stream: &str| appender.wires.is_to_blame(stream);
+        // A server that answers nothing costs time with each try: at most a fifth of it.
+        let least = now.elapsed() * 4;
+        let until = |lane: &Lane| {
+            Instant::now() + backoff(lane.refusals.saturating_add(1), RECONNECT_MIN, RECONNECT_MAX).max(least)
+        };
+        let first = !self.lanes.iter_mut().any(|(stream, lane)| is_away(stream) && lane.refusals > 0);
+        if !self.lanes.set_aside(is_away, until) {
+            return false;
+        }
+        if first {
+            let reason = &outage.0;
+            tracing::warn!(
+                reason,
+                "a part of the Redis cluster is away; its streams wait, and no attempt is counted"
+            );
+        }
+        self.forget_redis();
+        true
     }
 
     async fn move_on(&mut self, now: Instant) -> Result<Tick, Error> {
@@ -246,20 +282,27 @@ impl Relay {
 
     /// Finds streams that are new since the frontier moved.
     async fn discover(&mut self, now: Instant) -> Result<(), Error> {
-        if self.discovered == Some(self.frontier.at()) || !self.discovering.is_time(now) {
+        let knows = self.acts_upon.is_some();
+        if knows && (self.discovered == Some(self.frontier.at()) || !self.discovering.is_time(now)) {
             return Ok(());
         }
         // What the turn has waited for before is none of its cost.
         let begun = Instant::now();
         self.discovered = Some(self.frontier.at());
+        if self.acts_upon.is_none() {
+            // Said before it is asked: nobody may take a relay that is about to send for one that has heard.
+            store::pause::act_upon(&mut self.db, 0, None).await?;
+            self.acts_upon = Some(0);
+        }
         let (checkpoints, changes) = store::checkpoints(&mut self.db).await?;
         for checkpoint in checkpoints {
             self.lanes.add(&checkpoint);
         }
-        if changes > self.changes_heard {
+        if self.acts_upon != Some(changes) {
             // Nothing is on its way now, so whoever waits for this knows that nothing more will be sent.
+            store::pause::act_upon(&mut self.db, changes, self.acts_upon).await?;
+            self.acts_upon = Some(changes);
             store::pause::heard(&mut self.reports, changes).await?;
-            self.changes_heard = changes;
         }
         self.discovering.done(begun);
         Ok(())

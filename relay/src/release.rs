@@ -12,13 +12,21 @@ use crate::frontier::still_writing;
 use crate::hold::{Fate, fate};
 use crate::relay::Relay;
 use crate::replies::Transacted;
-use crate::store::{self, Number, Overtaken};
+use crate::store::{self, Number, Overtaken, Row};
 
 const DUE_ROWS_MAX: i64 = 500;
 /// A large transaction that was overtaken is decided in portions, so that other lanes flow on in between.
 const DECIDE_ROWS_MAX: i64 = 1_000;
 /// While there is something to decide, it is looked at so often.
 const OVERTAKEN_SOON: Duration = Duration::from_millis(50);
+
+/// A row that Redis refused while it took later ones, and that somebody has locked.
+#[derive(Debug, Clone)]
+pub(crate) struct LeftBehind {
+    number: Number,
+    row: Row,
+    reason: String,
+}
 
 /// What became of numbers whose rows want new ones.
 struct Decided {
@@ -31,7 +39,8 @@ struct Decided {
 impl Relay {
     /// Gives rows that fell due a new number each, once their old one can be given up.
     pub(crate) async fn release_due(&mut self, now: Instant) -> Result<(), Error> {
-        let due = store::due(&mut self.db, &self.lanes.flowing(), DUE_ROWS_MAX).await?;
+        // Of a paused stream nothing that is behind an unsent row can be released; it must not stand before the others.
+        let due = store::due(&mut self.db, &self.lanes.sending(), DUE_ROWS_MAX).await?;
         let decided = self.decided(due, now).await?;
         if !decided.sent.is_empty() {
             store::was_sent(&mut self.db, &decided.sent).await?;
@@ -123,9 +132,50 @@ impl Relay {
         }
     }
 
+    /// Redis has gone past a row that it refused, and the row cannot be set aside, since somebody has it locked. It is kept in
+    /// mind until it can be. That it waits is written down, too: a relay that does not know why gives it a new number.
+    pub(crate) async fn leave_behind(
+        &mut self,
+        number: Number,
+        row: &Row,
+        reason: &str,
+        now: Instant,
+    ) -> Result<(), Error> {
+        tracing::warn!(
+            stream = number.stream,
+            seq = row.seq,
+            reason,
+            "Redis refuses an event that somebody has locked; it is set aside once it is free"
+        );
+        store::leave_behind(&mut self.db, &number).await?;
+        self.left_behind.push(LeftBehind { number, row: row.clone(), reason: reason.to_owned() });
+        self.schedule.overtaken_at(now);
+        Ok(())
+    }
+
+    async fn bury_left_behind(&mut self) -> Result<(), Error> {
+        let mut at = 0;
+        while let Some(LeftBehind { number, row, reason }) = self.left_behind.get(at).cloned() {
+            // Asked first, since each try to bury gives a notice.
+            let done = match store::can_be_buried(&mut self.db, &number).await? {
+                None => true,
+                Some(free) => {
+                    free && self.lanes.get(&number.stream).is_some() && self.bury(&number, &row, 1, &reason).await?
+                }
+            };
+            if done {
+                self.left_behind.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at what appeared among overtaken numbers whose writers have ended.
     pub(crate) async fn decide_overtaken(&mut self, now: Instant) -> Result<(), Error> {
         let begun = Instant::now();
+        self.bury_left_behind().await?;
         let all = store::overtaken(&mut self.db).await?;
         if all.is_empty() {
             return Ok(());
@@ -149,6 +199,8 @@ impl Relay {
         let more = appeared.len() as i64 == DECIDE_ROWS_MAX;
         let last = appeared.last().map(|number| number.seq).filter(|_| more).unwrap_or(Seq::MAX - 1);
         let asked = appeared.len();
+        let is_left = |number: &Number| self.left_behind.iter().any(|left| left.number == *number);
+        let appeared = appeared.into_iter().filter(|number| !is_left(number)).collect();
         let decided = self.decided(appeared, now).await?;
         let all_decided = decided.late.len() + decided.sent.len() == asked;
         if !decided.late.is_empty() {

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::config::Config;
 use crate::connection::{RECONNECT_MAX, RECONNECT_MIN, rounded};
 use crate::doorbell::{Doorbell, RENEW_AFTER};
-use crate::fault::Error;
+use crate::fault::{Error, postgres_in_words, postgres_says};
 use crate::hold::backoff;
 use crate::keep::DUE_EVERY;
 use crate::pulse::{Away, Phase, Pulse, count};
@@ -110,7 +110,7 @@ impl Relay {
             Tick::Idle if busy_at.elapsed() >= self.config.sleep_after && self.frontier.is_settled() => {
                 if doorbell.hangs() {
                     // One that is due and cannot be released yet (somebody has it locked) must not keep us awake.
-                    let due = store::next_due(&mut self.db, &self.lanes.flowing()).await?.unwrap_or(Duration::MAX);
+                    let due = store::next_due(&mut self.db, &self.lanes.sending()).await?.unwrap_or(Duration::MAX);
                     let due = due.max(DUE_EVERY);
                     let retry = self.lanes.next_try(Instant::now()).unwrap_or(Duration::MAX);
                     Pause::Asleep(self.config.sleep_poll_interval.min(RENEW_AFTER).min(due).min(retry))
@@ -169,16 +169,17 @@ async fn run_engine(
         }
         pulse.beat(Phase::Connecting);
         let reason = match &error {
-            Error::Postgres(error) => outbox::in_words(error),
+            Error::Postgres(error) => postgres_says(error),
             other => other.to_string(),
         };
+        let what = postgres_in_words(&reason);
         pulse.in_trouble(Away::Postgres, reason);
         if failures == 0 || worked {
             count(&pulse.postgres_outages, 1);
         }
         failures = if worked { 1 } else { failures + 1 };
         let pause = backoff(failures, RECONNECT_MIN, RECONNECT_MAX);
-        tracing::warn!(%error, retry_in = ?rounded(pause), "Postgres is away; nothing is lost, everything waits");
+        tracing::warn!(%error, retry_in = ?rounded(pause), "{what}; nothing is lost, everything waits");
         tokio::select! {
             () = shutdown.as_mut() => return Ok(()),
             () = tokio::time::sleep(pause) => {}

@@ -39,15 +39,22 @@ impl Running {
         self.check()?;
         let Self { config, surface, collector } = self;
         let pulse = Arc::new(Pulse::default());
-        let served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
+        let mut served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
         let exporting = collector.begin(&pulse)?;
         let advice = async {
             doctor::advise(&config).await;
             std::future::pending::<()>().await;
         };
+        let deaf = async {
+            match &mut served {
+                Some(served) => served.ended().await,
+                None => std::future::pending().await,
+            }
+        };
         let outcome = tokio::select! {
             outcome = Relay::run_with(config.clone(), Arc::clone(&pulse), shutdown) => outcome,
             () = advice => Ok(()),
+            () = deaf => Err(Error::Unusable("the HTTP surface has ended by itself; the log says why".to_owned())),
         };
         if let Some(served) = served {
             served.stop().await;

@@ -119,7 +119,9 @@ impl Relay {
                 if reached.is_some_and(|reached| row.seq < reached) {
                     // Later ones went through, so its number is lost to it: a person decides.
                     let number = Number { stream: stream.clone(), seq: row.seq };
-                    self.bury(&number, row, 1, reason).await?;
+                    if !self.bury(&number, row, 1, reason).await? {
+                        self.leave_behind(number, row, reason, now).await?;
+                    }
                 } else {
                     self.refused(stream, reason, now).await?;
                     break;

@@ -35,9 +35,8 @@ impl Standing {
     }
 
     /// All of it as text.
-    pub(crate) fn told(&self) -> String {
-        let findings = self.verdict().findings;
-        let mut text: String = findings.iter().map(|finding| printable(&in_a_line(finding)) + "\n").collect();
+    pub(crate) fn told(&self, verdict: &Verdict) -> String {
+        let mut text: String = verdict.findings.iter().map(|finding| printable(&in_a_line(finding)) + "\n").collect();
         text.push_str(&printable_lines(&self.sentences().join("\n")));
         text.push_str("\n\n");
         text.push_str(&table(&stream_rows(&self.streams)));
@@ -168,6 +167,7 @@ pub(crate) mod tests {
         let relay = RelayStatus {
             holder: Some("7-a".into()),
             last_seen_seconds: None,
+            redis_seen_seconds: Some(0.4),
             frontier: 41,
             last: 42,
             overtaken: 0,

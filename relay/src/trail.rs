@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
 
+use crate::Seq;
 use crate::append::Appender;
 use crate::config::Server;
 use crate::fault::{Error, Outage};
@@ -59,11 +60,17 @@ pub(crate) enum Progress {
     Buried,
 }
 
-/// Follows an event. None: nobody knows it.
-pub(crate) async fn follow(db: &mut PgConnection, server: &Server, id: &str) -> Result<Option<Trail>, Error> {
-    let (rows, letters) = (trail::rows(db, id).await?, trail::letters(db, id).await?);
+/// Follows an event, by its id, the number of its row, or that of its entry. None: nobody knows it.
+pub(crate) async fn follow(db: &mut PgConnection, server: &Server, name: &str) -> Result<Option<Trail>, Error> {
+    let (mut id, mut rows, mut letters) =
+        (name.to_owned(), trail::rows(db, name).await?, trail::letters(db, name).await?);
     if rows.is_empty() && letters.is_empty() {
-        return Ok(None);
+        // An id may look like a number; so it comes first.
+        id = match trail::id_of(db, name, number(name)).await? {
+            Some(id) => id,
+            None => return Ok(None),
+        };
+        (rows, letters) = (trail::rows(db, &id).await?, trail::letters(db, &id).await?);
     }
     let (mut stretches, mut redis_away) = (vec![], None);
     let mut redis = match Appender::connect(&server.client()?, server).await {
@@ -83,7 +90,15 @@ pub(crate) async fn follow(db: &mut PgConnection, server: &Server, id: &str) -> 
         }
         stretches.push(stretch);
     }
-    Ok(Some(Trail { event: id.to_owned(), rows: stretches, letters, redis_away }))
+    Ok(Some(Trail { event: id, rows: stretches, letters, redis_away }))
+}
+
+/// The number of a row: `42`, or with the generation of its entry `1-42`.
+fn number(name: &str) -> Option<(Option<i64>, Seq)> {
+    match name.split_once('-') {
+        None => Some((None, name.parse().ok()?)),
+        Some((generation, seq)) => Some((Some(generation.parse().ok()?), seq.parse().ok()?)),
+    }
 }
 
 async fn look(redis: &mut Appender, stretch: &mut Stretch, letters: &[LetterTrail]) -> Result<(), Outage> {

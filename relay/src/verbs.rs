@@ -19,7 +19,7 @@ use crate::trail::{self, Progress as State, Trail};
 pub(crate) async fn trace(db: &mut PgConnection, server: &Server, event: &str, json: bool) -> anyhow::Result<()> {
     let trail = trail::follow(db, server, event).await?;
     let trail = trail.ok_or_else(|| {
-        anyhow!("nobody knows an event with the id {event:?}: it was never committed, or published longer ago than rows are kept")
+        anyhow!("nobody knows an event with the id or the number {event:?}: it was never committed, or published longer ago than rows are kept")
     })?;
     if json {
         return Ok(print_json(&trail)?);
@@ -29,7 +29,7 @@ pub(crate) async fn trace(db: &mut PgConnection, server: &Server, event: &str, j
 }
 
 fn told(trail: &Trail) -> String {
-    let mut text = String::new();
+    let mut text = format!("event {}\n", printable(&trail.event));
     for stretch in &trail.rows {
         let row = &stretch.row;
         let _ =
@@ -97,7 +97,9 @@ pub(crate) async fn pause(db: &mut PgConnection, wish: Wish, stream: Option<Stri
     };
     let heard = match heard {
         Some(true) => "",
-        Some(false) => "; the relay that works has not heard it yet (it waits for Redis, most likely)",
+        Some(false) => {
+            "; a relay has not heard it yet, and may send what it has in hand (it waits for Redis, or is frozen)"
+        }
         None => "; no relay works just now",
     };
     let still =

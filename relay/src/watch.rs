@@ -78,7 +78,7 @@ async fn keep_looking(db: PgConnection, database: Database, every: Duration, tel
 }
 
 async fn look(db: &mut Option<PgConnection>, database: &Database) -> Look {
-    let said = |error: sqlx::Error| error.to_string();
+    let said = |error: sqlx::Error| outbox::in_words(&error);
     if db.is_none() {
         *db = Some(database.connect().await.map_err(|error| error.to_string())?);
     }

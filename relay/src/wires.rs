@@ -1,18 +1,22 @@
 //! The connections to Redis. One server: one connection for everything. A cluster: one for each stream, to the server that
 //! holds it, since a watch belongs to a connection and a transaction to one slot; and one to each server for the rest.
 //!
-//! None is ever repaired: whatever breaks one, all of them are made anew.
+//! None is ever repaired: whatever breaks one, all of them are made anew. In a cluster it is remembered who broke it, so that the
+//! streams that lie there can be set aside, and the others go on.
 
 use std::collections::HashMap;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{Client, ConnectionAddr, Pipeline, Value, cmd};
+use redis::{Client, ConnectionAddr, ErrorKind, Pipeline, Value, cmd};
 
 use crate::config::Server;
-use crate::fault::Outage;
+use crate::fault::{Fault, Outage};
+use crate::replies::as_error;
 
 /// Slots of a cluster.
 const SLOTS: u16 = 16_384;
+/// Codes by which a server says that it is well, and the slot is not here, or not whole.
+const SLOT_IS_ELSEWHERE: [&str; 3] = ["MOVED", "ASK", "TRYAGAIN"];
 
 pub(crate) struct Wires {
     settings: redis::AsyncConnectionConfig,
@@ -21,7 +25,17 @@ pub(crate) struct Wires {
     cluster: Option<Cluster>,
 }
 
+/// Whose fault the last failure is, in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Blame {
+    /// The slot lies elsewhere by now, or is on its way.
+    Slot(u16),
+    /// It does not answer, or cannot serve anyone.
+    Server(String),
+}
+
 struct Cluster {
+    blame: Option<Blame>,
     /// Ranges of slots, each with the server that holds it.
     ranges: Vec<(u16, u16, String)>,
     by_stream: HashMap<String, MultiplexedConnection>,
@@ -35,6 +49,38 @@ pub(crate) enum To<'a> {
     Stream(&'a str),
     /// Some other key.
     Key(&'a str),
+}
+
+impl<'a> To<'a> {
+    fn key(self) -> &'a str {
+        match self {
+            Self::Stream(key) | Self::Key(key) => key,
+        }
+    }
+}
+
+impl Cluster {
+    fn server_of(&self, key: &str) -> Option<&String> {
+        let slot = slot(key);
+        let range = self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
+        range.map(|(_, _, server)| server)
+    }
+
+    fn look_for_blame(&mut self, key: &str, sent: &Result<Vec<Value>, Outage>) {
+        let of_server = || self.server_of(key).cloned().map_or_else(|| Blame::Slot(slot(key)), Blame::Server);
+        let is_outage = |reply: &&Value| matches!(as_error(reply), Some(Fault::Outage(_)));
+        let blame = match sent {
+            Err(_) => of_server(),
+            Ok(replies) => match replies.iter().find(is_outage) {
+                Some(Value::ServerError(error)) if SLOT_IS_ELSEWHERE.contains(&error.code()) => {
+                    Blame::Slot(slot(key))
+                }
+                Some(_) => of_server(),
+                None => return,
+            },
+        };
+        self.blame = Some(blame);
+    }
 }
 
 impl Wires {
@@ -57,7 +103,7 @@ impl Wires {
         let ranges = read_ranges(&slots, self.client.get_connection_info().addr())
             .filter(|ranges| !ranges.is_empty())
             .ok_or_else(|| Outage("the cluster does not say which server holds which slots".to_owned()))?;
-        self.cluster = Some(Cluster { ranges, by_stream: HashMap::new(), by_server: HashMap::new() });
+        self.cluster = Some(Cluster { blame: None, ranges, by_stream: HashMap::new(), by_server: HashMap::new() });
         Ok(())
     }
 
@@ -75,8 +121,26 @@ impl Wires {
         self.cluster.is_some()
     }
 
+    /// Whether a stream lies where the last failure was. Without a cluster none does: then it is everybody's.
+    pub(crate) fn is_to_blame(&self, stream: &str) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        match &cluster.blame {
+            Some(Blame::Slot(blamed)) => slot(stream) == *blamed,
+            Some(Blame::Server(blamed)) => cluster.server_of(stream) == Some(blamed),
+            None => false,
+        }
+    }
+
     /// Sends, and returns an answer to each command.
     pub(crate) async fn send(&mut self, to: To<'_>, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
+        let sent = self.send_all(to, pipeline).await;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.look_for_blame(to.key(), &sent);
+        }
+        sent
+    }
+
+    async fn send_all(&mut self, to: To<'_>, pipeline: &Pipeline) -> Result<Vec<Value>, Outage> {
         let count = pipeline.len();
         let replies = self.wire(to).await?.req_packed_commands(pipeline, 0, count).await?;
         if replies.len() == count {
@@ -88,18 +152,14 @@ impl Wires {
 
     async fn wire(&mut self, to: To<'_>) -> Result<&mut MultiplexedConnection, Outage> {
         let Some(cluster) = &mut self.cluster else { return Ok(&mut self.first) };
-        let key = match to {
-            To::Stream(key) | To::Key(key) => key,
-        };
-        let slot = slot(key);
-        let server = cluster.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
-        let server = &server.ok_or_else(|| Outage(format!("no server of the cluster holds slot {slot}")))?.2;
+        let nowhere = || Outage(format!("no server of the cluster holds slot {}", slot(to.key())));
+        let server = cluster.server_of(to.key()).cloned().ok_or_else(nowhere)?;
         let (wires, name) = match to {
             To::Stream(stream) => (&mut cluster.by_stream, stream),
             To::Key(_) => (&mut cluster.by_server, server.as_str()),
         };
         if !wires.contains_key(name) {
-            let wire = reach(&at(&self.client, server)?, &self.settings).await?;
+            let wire = reach(&at(&self.client, &server)?, &self.settings).await?;
             wires.insert(name.to_owned(), wire);
         }
         Ok(wires.get_mut(name).expect("it was just made"))
@@ -109,7 +169,14 @@ impl Wires {
 /// Connects. What stands in the way is told with the address, and without credentials.
 async fn reach(client: &Client, settings: &redis::AsyncConnectionConfig) -> Result<MultiplexedConnection, Outage> {
     let connected = client.get_multiplexed_async_connection_with_config(settings).await;
-    connected.map_err(|error| Outage(format!("{}: {error}", client.get_connection_info().addr())))
+    connected.map_err(|error| {
+        let says = match error.kind() {
+            // The library keeps to itself what Redis has answered.
+            ErrorKind::AuthenticationFailed => "AUTH was refused: user or password is wrong".to_owned(),
+            _ => error.to_string(),
+        };
+        Outage(format!("{}: {says}", client.get_connection_info().addr()))
+    })
 }
 
 /// The same client, for another server.

@@ -54,7 +54,9 @@ pub use mangle::{cases, mangled};
 pub use meili::{Copied, Double, Own, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
-pub use reading::{Answer, Reading, Told, address, ask, dump, get, get_json, told, told_author};
+pub use reading::{
+    Answer, Reading, Told, address, ask, dump, export_end, exported, get, get_json, told, told_author,
+};
 pub use servers::{Cluster, Pooler, Postgres, Redis, S3, programs_of_postgres};
 pub use shown::Shown;
 pub use site::{Reply, Site, Visit, article, text};

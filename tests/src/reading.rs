@@ -166,6 +166,19 @@ fn id(event: &Export) -> String {
     format!("{} {} {}", event.r#type(), origin.source_url, origin.version)
 }
 
+/// An export of the archive that has these events: a line for each, and the last line.
+pub fn exported(events: &[Export]) -> String {
+    let line = |event| serde_json::to_string(event).expect("JSON") + "\n";
+    events.iter().map(line).collect::<String>() + &export_end(events.len(), None)
+}
+
+/// The last line of an export of so many lines, of one source or of all.
+pub fn export_end(lines: usize, source: Option<&str>) -> String {
+    let source = source.map(str::to_owned);
+    let end = contract::ExportEnd { lines: lines as u64, left_out: 0, source, current: false };
+    serde_json::json!({ "type": contract::ExportEnd::TYPE, "ver": 1, "data": end }).to_string() + "\n"
+}
+
 /// An article to be said, with everything that a test does not care about filled in.
 #[derive(Clone)]
 pub struct Told {

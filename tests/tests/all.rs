@@ -3,6 +3,10 @@
 
 // The house itself.
 mod deploy;
+mod deploy_images;
+mod deploy_machines;
+mod deploy_users;
+mod deploy_watching;
 mod fuzz;
 mod harness;
 mod house;
@@ -12,9 +16,13 @@ mod security;
 // Events in Postgres, and who may do what there.
 mod inbox;
 mod least_rights;
+mod migrations;
 mod producer;
 mod rights;
 mod sql;
+mod sql_rights;
+mod sql_schemas;
+mod standing;
 mod views;
 
 // The relay, from row to stream.
@@ -92,14 +100,21 @@ mod projecting_faults;
 mod projecting_reindex;
 mod projecting_restored;
 mod reading;
+mod reading_authors;
 mod reading_crash;
+mod reading_mending;
 mod reading_outage;
 mod reading_page;
 mod reading_search;
+mod rebuilding;
 
 // All of it, in one process and in many.
 mod docs;
 mod journey;
 mod metrics;
 mod pipeline;
+mod pipeline_lost;
 mod pipeline_page;
+mod pipeline_servers;
+mod pipeline_settings;
+mod programs;

@@ -299,3 +299,25 @@ async fn a_check_that_looks_through_no_more_rows_says_so_and_is_not_sound() {
     assert_eq!(faults, BTreeSet::from([constraint, fault("two_current", url("page-3"))]));
     assert_eq!(found(&cellar, &["--sample", "0", "--ignore", "gap,wrong_current"]).await, BTreeSet::new());
 }
+
+#[tokio::test]
+async fn a_sample_of_few_objects_reads_one_at_least() {
+    let cellar = Cellar::open(Store::Folder).await;
+    cellar.archive(&[story("a", 1, "first").event(), story("b", 1, "second").event()]).await;
+    // By chance alone one in ten thousand would read none a hundred times in a row.
+    let (code, found) = cellar.ask(&["fsck", "--sample", "0.01%"]).await;
+    assert_eq!((code, &found["objects"], &found["hashed"]), (0, &2.into(), &1.into()));
+    let (code, text) = cellar.verb(&["fsck", "--sample", "0.01%"]).await;
+    assert!(code == 0 && text.contains("2 objects, 1 of them read"), "{text}");
+    for none in ["0", "0%"] {
+        assert_eq!(cellar.ask(&["fsck", "--sample", none]).await.1["hashed"], 0);
+    }
+    // What is read is looked at.
+    for one in ["first", "second"] {
+        let hash = story("a", 1, one).hash();
+        let bytes = std::fs::read(cellar.file_of(&hash)).expect("it is there");
+        std::fs::write(cellar.file_of(&hash), vec![b'x'; bytes.len()]).expect("written");
+    }
+    let (code, found) = cellar.ask(&["fsck", "--sample", "0.01%"]).await;
+    assert_eq!((code, &found["counts"]["corrupt"]), (1, &1.into()), "{found}");
+}

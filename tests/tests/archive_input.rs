@@ -111,7 +111,10 @@ async fn what_postgres_cannot_hold_in_a_name_harms_nobody() {
     let file = tempfile::NamedTempFile::new().expect("a file");
     let line = json!({ "type": ArticleUpserted::TYPE, "data": told.payload() });
     std::fs::write(file.path(), line.to_string()).expect("written");
-    assert_eq!(cellar.verb(&["import-ndjson", file.path().to_str().expect("a plain path")]).await.0, 0);
+    assert_eq!(
+        cellar.verb(&["import-ndjson", "--without-end", file.path().to_str().expect("a plain path")]).await.0,
+        0
+    );
     assert_eq!(cellar.rows().await.len(), 1);
     let (code, shown) = cellar.ask(&["show", "https://example.org/a"]).await;
     assert_eq!((code, &shown["event"]), (0, &told.payload()));

@@ -263,3 +263,21 @@ async fn lost_replies_of_s3_neither_lose_nor_double_anything() {
 async fn lost_replies_of_postgres_neither_lose_nor_double_anything() {
     lost_replies(true).await;
 }
+
+#[tokio::test]
+async fn it_says_that_it_works_when_postgres_the_store_and_redis_have_answered_and_not_before() {
+    let cellar = Cellar::open(Store::S3).await;
+    let (s3, postgres) = (cellar.s3.as_ref().expect("it has one").port(), cellar.stage.postgres.port());
+    let wires = [Proxy::to(postgres).await, Proxy::to(s3).await, Proxy::to(cellar.stage.redis.port()).await];
+    for (away, words) in wires.iter().zip(["Postgres", "the object store", "Redis is away"]) {
+        let mut command = cellar.command_over(&["run"], Some(&wires[0]), Some(&wires[1]));
+        command.env("REDIS_URL", cellar.stage.redis_url_over(&wires[2]));
+        away.refuse();
+        let archive = Child::spawn(command);
+        archive.saw("the archive begins").await;
+        archive.saw(words).await;
+        assert!(!archive.log().contains("the archive works"), "{words}: {}", archive.log());
+        away.accept();
+        archive.saw("the archive works").await;
+    }
+}

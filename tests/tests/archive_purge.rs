@@ -105,11 +105,15 @@ async fn a_dry_run_claims_no_store_and_makes_none() {
     std::fs::write(file.path(), line.to_string()).expect("written");
     let path = file.path().to_str().expect("a plain path");
     let store = cellar.file_of(&told.hash()).ancestors().nth(3).expect("the store").to_owned();
-    assert_eq!(cellar.verb(&["import-ndjson", path, "--dry-run"]).await.0, 0);
+    assert_eq!(cellar.verb(&["import-ndjson", path, "--without-end", "--dry-run"]).await.0, 0);
     assert!(!store.exists());
 
     cellar.plant(&told.hash(), &told.bytes());
-    for verb in [&["gc", "--dry-run"][..], &["purge", PAGE, "--dry-run"], &["import-ndjson", path, "--dry-run"]] {
+    for verb in [
+        &["gc", "--dry-run"][..],
+        &["purge", PAGE, "--dry-run"],
+        &["import-ndjson", path, "--without-end", "--dry-run"],
+    ] {
         assert_eq!(cellar.verb(verb).await.0, 0, "{verb:?}");
     }
     assert_eq!(cellar.verb(&["fsck"]).await.0, 1, "an orphan");

@@ -73,7 +73,7 @@ async fn an_export_is_the_events_as_they_came_and_makes_the_same_archive_elsewhe
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 5);
     assert_eq!(lines[0]["data"], story("a", 1, "first").payload());
     assert_eq!(lines[2]["type"], "article.deleted");
     let other = Cellar::open(Store::Folder).await;
@@ -85,7 +85,43 @@ async fn an_export_is_the_events_as_they_came_and_makes_the_same_archive_elsewhe
     let (code, read) = other.ask(&["import-ndjson", path, "--from-start"]).await;
     assert_eq!((code, &read["versions"], &read["objects"]), (0, &0.into(), &0.into()));
     let (code, current) = cellar.verb(&["export-ndjson", "--current", "--source", "daily"]).await;
-    assert_eq!((code, current.lines().count()), (0, 2));
+    assert_eq!((code, current.lines().count()), (0, 3));
+    let end: Value = serde_json::from_str(current.lines().last().expect("a line")).expect("JSON");
+    let said = serde_json::json!({ "lines": 2, "left_out": 0, "source": "daily", "current": true });
+    assert_eq!((&end["type"], &end["data"]), (&"export.end".into(), &said));
+}
+
+#[tokio::test]
+async fn an_export_that_was_cut_off_is_refused_before_anything_is_imported() {
+    let cellar = stocked(Store::Folder).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("export.ndjson");
+    let path = file.to_str().expect("a plain path");
+    assert_eq!(cellar.verb(&["export-ndjson", "--file", path]).await.0, 0);
+    let whole = std::fs::read_to_string(&file).expect("written");
+    let lines: Vec<&str> = whole.lines().collect();
+    let other = Cellar::open(Store::Folder).await;
+    // Behind a line, in the middle of one, in the middle of the last one, and nothing at all.
+    let end = whole.len() - lines.last().expect("the end").len() / 2;
+    for part in [&whole[..lines[0].len() + 1], &whole[..lines[0].len() + 90], &whole[..end], ""] {
+        std::fs::write(&file, part).expect("written");
+        for flags in [&["import-ndjson", path][..], &["import-ndjson", path, "--dry-run"]] {
+            let output = tokio::process::Command::from(other.command(flags)).output().await.expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+            assert!(said.contains("is cut off") && said.contains("--without-end"), "{said}");
+        }
+        assert_eq!(other.rows().await.len(), 0);
+    }
+    // Lines that are missing in the middle are counted.
+    std::fs::write(&file, [&lines[..1], &lines[2..]].concat().join("\n")).expect("written");
+    let (code, said) = import(&other, &[path]).await;
+    assert!(code == Some(1) && said.contains("says that 4 lines stand before it, and there are 3"), "{said}");
+    // Two exports, one behind the other, are both whole.
+    std::fs::write(&file, whole.repeat(2)).expect("written");
+    let (code, read) = other.ask(&["import-ndjson", path, "--from-start"]).await;
+    assert_eq!((code, &read["lines"], &read["bad_lines"]), (0, &10.into(), &0.into()));
+    assert_eq!(other.rows().await, cellar.rows().await);
 }
 
 #[tokio::test]
@@ -104,12 +140,14 @@ async fn an_import_tells_bad_lines_by_their_number_and_goes_on_where_it_was() {
     text += &line(701);
     std::fs::write(&file, &text).expect("written");
 
-    let (code, dry) = cellar.ask(&["import-ndjson", &path, "--dry-run"]).await;
+    let (code, dry) = cellar.ask(&["import-ndjson", &path, "--without-end", "--dry-run"]).await;
     assert_eq!((code, &dry["events"], &dry["bad_lines"]), (1, &701.into(), &2.into()));
     assert_eq!(cellar.rows().await.len(), 0);
 
-    let output =
-        tokio::process::Command::from(cellar.command(&["import-ndjson", &path])).output().await.expect("it runs");
+    let output = tokio::process::Command::from(cellar.command(&["import-ndjson", &path, "--without-end"]))
+        .output()
+        .await
+        .expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(said.contains("line 701: is not an event") && said.contains("line 703: content_hash"), "{said}");
@@ -117,18 +155,18 @@ async fn an_import_tells_bad_lines_by_their_number_and_goes_on_where_it_was() {
 
     // More was added behind: only that is read.
     std::fs::write(&file, text.clone() + &line(800)).expect("written");
-    let (_, more) = cellar.ask(&["import-ndjson", &path]).await;
+    let (_, more) = cellar.ask(&["import-ndjson", &path, "--without-end"]).await;
     assert_eq!((&more["already"], &more["lines"], &more["versions"]), (&704.into(), &705.into(), &1.into()));
     // Another file under that name is not taken for this one.
     std::fs::write(&file, text.replace("content 0", "content x") + &line(801)).expect("written");
-    assert_eq!(cellar.verb(&["import-ndjson", &path]).await.0, 64);
+    assert_eq!(cellar.verb(&["import-ndjson", &path, "--without-end"]).await.0, 64);
     cellar.assert_sound().await;
 }
 
 /// What an import says, and its exit code.
-async fn import(cellar: &Cellar, path: &str) -> (Option<i32>, String) {
-    let output =
-        tokio::process::Command::from(cellar.command(&["import-ndjson", path])).output().await.expect("it runs");
+async fn import(cellar: &Cellar, arguments: &[&str]) -> (Option<i32>, String) {
+    let verb = [&["import-ndjson"], arguments].concat();
+    let output = tokio::process::Command::from(cellar.command(&verb)).output().await.expect("it runs");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
@@ -147,7 +185,7 @@ async fn a_line_that_postgres_does_not_take_and_one_that_contradicts_are_told_by
         line("4", "c", "third"),
     ];
     std::fs::write(file.path(), lines.concat()).expect("written");
-    let (code, said) = import(&cellar, file.path().to_str().expect("a plain path")).await;
+    let (code, said) = import(&cellar, &["--without-end", file.path().to_str().expect("a plain path")]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("line 2: Postgres: "), "{said}");
     assert!(said.contains("line 3: version 1 of https://example.org/a is archived already"), "{said}");
@@ -169,12 +207,12 @@ async fn half_a_line_at_the_end_waits_for_its_other_half() {
     let (one, other) = (line("a"), line("b"));
     std::fs::write(&file, format!("{one}{}", &other[..other.len() / 2])).expect("written");
     for already in [0, 1] {
-        let (code, read) = cellar.ask(&["import-ndjson", &path]).await;
+        let (code, read) = cellar.ask(&["import-ndjson", &path, "--without-end"]).await;
         assert_eq!((code, &read["already"], &read["lines"]), (1, &already.into(), &1.into()));
         assert_eq!((&read["unfinished"], &read["bad_lines"]), (&true.into(), &0.into()));
     }
     std::fs::write(&file, format!("{one}{other}")).expect("written");
-    let (code, read) = cellar.ask(&["import-ndjson", &path]).await;
+    let (code, read) = cellar.ask(&["import-ndjson", &path, "--without-end"]).await;
     assert_eq!((code, &read["already"], &read["lines"], &read["versions"]), (0, &1.into(), &2.into(), &1.into()));
     cellar.assert_sound().await;
 }
@@ -201,7 +239,7 @@ async fn an_export_that_fails_leaves_the_last_one_as_it_was() {
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "the last one\n");
     assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 1, "and no half of the new one");
     assert_eq!(cellar.verb(&["export-ndjson", "--file", file.to_str().expect("a plain path")]).await.0, 0);
-    assert_eq!(std::fs::read_to_string(&file).expect("it is there").lines().count(), 30);
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there").lines().count(), 31);
 }
 
 #[tokio::test]
@@ -215,12 +253,12 @@ async fn an_import_that_is_killed_goes_on_and_doubles_nothing() {
         serde_json::json!({ "type": "article.upserted", "data": told.payload() }).to_string() + "\n"
     };
     std::fs::write(&file, (0..3_000).map(line).collect::<String>()).expect("written");
-    let mut import = outbox_tests::Child::spawn(cellar.command(&["import-ndjson", &path]));
+    let mut import = outbox_tests::Child::spawn(cellar.command(&["import-ndjson", &path, "--without-end"]));
     outbox_tests::eventually("some of it to be there", async || !cellar.rows().await.is_empty()).await;
     import.kill_9();
     import.wait().await;
     cellar.assert_nothing_is_missing().await;
-    let (code, rest) = cellar.ask(&["import-ndjson", &path]).await;
+    let (code, rest) = cellar.ask(&["import-ndjson", &path, "--without-end"]).await;
     assert_eq!((code, &rest["lines"]), (0, &3_000.into()));
     assert!(rest["already"].as_u64() > Some(0) && rest["versions"].as_u64() < Some(3_000), "{rest}");
     assert_eq!(cellar.rows().await.len(), 3_000);

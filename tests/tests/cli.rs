@@ -398,12 +398,14 @@ async fn a_server_that_refuses_the_password_does_not_make_it_known() {
             assert_nothing_secret(&sentence);
             assert!(sentence.contains("locked") || sentence.contains("nowhere"), "{sentence}");
             assert!(!sentence.contains("at line"), "{sentence}");
+            assert!(sentence.matches("authentication failed").count() <= 1, "said twice: {sentence}");
         }
     }
 
-    for (database, cache, sign) in
-        [(wrong(&postgres), redis.clone(), "Postgres is away"), (postgres, wrong(&redis), "Redis is away")]
-    {
+    for (database, cache, sign) in [
+        (wrong(&postgres), redis.clone(), "Postgres does not let the relay in"),
+        (postgres, wrong(&redis), "Redis does not let the relay in"),
+    ] {
         let mut command = stage.command(&["run"]);
         command.env("DATABASE_URL", database).env("REDIS_URL", cache).env("RELAY_LOG", "trace");
         let mut relay = Child::spawn(command);
@@ -506,7 +508,17 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
 
     let status = json(&stage, &["status", "--json"]);
     assert_eq!(keys(&status), ["verdict", "relay", "streams", "groups", "consumers", "blockers"].into());
-    let fields = ["holder", "last_seen_seconds", "frontier", "last", "overtaken", "dead", "paused_at", "paused_by"];
+    let fields = [
+        "holder",
+        "last_seen_seconds",
+        "redis_seen_seconds",
+        "frontier",
+        "last",
+        "overtaken",
+        "dead",
+        "paused_at",
+        "paused_by",
+    ];
     assert_eq!(keys(&status["relay"]), fields.into());
     assert_eq!(status["relay"]["last"], 6);
     assert_eq!(status["relay"]["overtaken"], 0);
@@ -586,6 +598,87 @@ async fn status_begins_with_the_verdict_as_json_and_the_surface_have_it() {
         )
         .await;
     said("Everything is paused for 60 min, by ann.").await;
+}
+
+#[tokio::test]
+async fn a_check_of_the_status_fails_when_something_is_stuck_or_late_and_not_otherwise() {
+    let stage = Stage::set().await;
+    let check = |flags: &[&str]| output(&mut stage.command(&[&["status", "--check"], flags].concat()));
+    let nobody = check(&[]);
+    assert_eq!((nobody.status.code(), stderr(&nobody).as_str()), (FAILED, "relay: something is stuck or late\n"));
+    assert!(stdout(&nobody).starts_with("Stuck: no relay works"), "{}", stdout(&nobody));
+    let surface = Surface::begin(&stage, &[]).await;
+    stage.enqueue("orders", "a").await;
+    stage.until_arrived_by_itself("orders", 1).await;
+    eventually("all to be well", async || check(&[]).status.code() == DONE).await;
+    // What was asked for, and what waits for a person, is no failure.
+    stage
+        .sql(
+            "insert into outbox (stream, id, type, payload, due_at, dead_at, last_error)
+             values ('orders', 'dead', 't', '1', 'infinity', now(), 'x')",
+        )
+        .await;
+    assert_eq!(surface.post("/pause", &serde_json::json!({"all": true})).await.status, 200);
+    let json = check(&["--json"]);
+    assert_eq!((json.status.code(), stderr(&json).as_str()), (DONE, ""));
+    let told: Value = serde_json::from_str(&stdout(&json)).expect("JSON");
+    assert_eq!(told["verdict"]["level"], "paused");
+    assert_eq!(surface.post("/resume", &serde_json::json!({"all": true})).await.status, 200);
+    stage.redis.command(&["SET", "refused", "in the way"]).await;
+    stage.enqueue("refused", "b").await;
+    eventually("a refusal to be told", async || {
+        let json = check(&["--json"]);
+        stdout(&json).contains("refused refused") && json.status.code() == FAILED
+    })
+    .await;
+    let help = stdout(&output(&mut relay(&["status", "--help"])));
+    for part in
+        ["--check", "Exit codes: 0 it was told; 1 Postgres is away, or, with --check, something is stuck or late"]
+    {
+        assert!(help.contains(part), "{part} is missing:\n{help}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_followed_by_its_id_the_number_of_its_row_or_that_of_its_entry() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("other", "first").await;
+    let seq = stage.enqueue("s", "followed").await;
+    // An id that looks like a number is an id.
+    let odd = stage.enqueue("s", &format!("{}", seq + 50)).await;
+    stage.until_entries(&mut relay, "s", 2).await;
+    settle(&mut relay).await;
+    let by_id = verb(&stage, &["trace", "followed"]);
+    assert!(by_id.starts_with(&format!("event followed\nrow {seq} of s")), "{by_id}");
+    for name in [format!("{seq}"), format!("1-{seq}")] {
+        assert_eq!(verb(&stage, &["trace", &name]), by_id);
+    }
+    assert!(verb(&stage, &["trace", &format!("{}", seq + 50)]).contains(&format!("row {odd} of s")));
+    for nobody in [format!("2-{seq}"), format!("{}", seq + 70), "1-x".to_owned(), "99999999999999999999".to_owned()] {
+        let said = sentence(&output(&mut stage.command(&["trace", &nobody])), FAILED);
+        assert!(said.contains("nobody knows") && said.contains(&nobody), "{said}");
+    }
+    // A row that replays it leads to it.
+    stage
+        .sql("insert into outbox (stream, id, type, payload, headers) values ('s:g:replay', 'again', 't', '1', '{\"outbox-id\": \"followed\"}')")
+        .await;
+    let seq: i64 = stage.ask("select seq from outbox where id = 'again'").await;
+    assert!(verb(&stage, &["trace", &format!("{seq}")]).starts_with("event followed\n"));
+}
+
+#[test]
+fn a_password_that_tears_its_url_is_hinted_at_and_not_shown() {
+    for (variable, url) in [
+        ("DATABASE_URL", format!("postgres://me:{PASSWORD}/x@localhost/db")),
+        ("REDIS_URL", format!("redis://me:{PASSWORD}#x@localhost/0")),
+    ] {
+        let mut command = relay(&["run"]);
+        command.env("DATABASE_URL", "postgres://localhost/db").env(variable, url);
+        let sentence = sentence(&output(&mut command), USAGE);
+        assert!(sentence.contains(variable) && sentence.contains("/ as %2F"), "{sentence}");
+        assert!(!sentence.contains(PASSWORD), "{sentence}");
+    }
 }
 
 #[tokio::test]

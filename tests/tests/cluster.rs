@@ -1,4 +1,4 @@
-//! The same consumer where the partitions of a topic lie on different servers: a Redis Cluster of three.
+//! The same consumer where the partitions of a stream lie on different servers: a Redis Cluster of three.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -170,4 +170,103 @@ async fn a_relay_brings_events_to_partitions_on_three_nodes_and_back_after_a_los
     assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (600, 600), "once each");
     one.stop().await;
     assert_key_order(&effects.by_key("g").await);
+}
+
+/// How many entries a stream holds, as the node says that has it: another one may be away.
+async fn length_at(cluster: &Cluster, (stream, node): &(String, usize)) -> i64 {
+    match cluster.nodes[*node].command(&["XLEN", stream]).await {
+        Value::Int(length) => length,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_holds_up_its_own_streams_and_no_others() {
+    let stage = Stage::set().await;
+    let cluster = Cluster::start().await;
+    let mut all = vec![];
+    for nth in 0..COUNT {
+        let stream = format!("t:{{{nth}}}");
+        let node = cluster.node_of(&stream).await;
+        all.push((stream, node));
+    }
+    let (away, others): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|(_, node)| *node == 1);
+    assert!(!away.is_empty() && others.len() > 1);
+    let url = cluster.nodes[0].url();
+    let mut relay =
+        Relay::connect(config(&stage.database_url, &url, &["--lease", "0"])).await.expect("both are there");
+    let arrived = async |relay: &mut Relay, streams: &[(String, usize)], count: i64| {
+        eventually(&format!("{count} entries in each of {streams:?}"), async || {
+            tick(relay).await;
+            let mut there = true;
+            for stream in streams {
+                there &= length_at(&cluster, stream).await == count;
+            }
+            there
+        })
+        .await;
+    };
+    let enqueue_to_all = async |id: &str| {
+        for (stream, _) in &all {
+            stage.enqueue(stream, &format!("{stream}-{id}")).await;
+        }
+    };
+    enqueue_to_all("before").await;
+    arrived(&mut relay, &all, 1).await;
+    cluster.nodes[1].kill();
+    for (count, id) in [(2, "meanwhile"), (3, "still")] {
+        enqueue_to_all(id).await;
+        arrived(&mut relay, &others, count).await;
+    }
+    let blamed: i64 = stage.ask("select count(*) from outbox where attempts > 0").await;
+    assert_eq!(blamed, 0, "no event is to blame");
+    cluster.nodes[1].restart().await;
+    cluster.until_whole().await;
+    arrived(&mut relay, &all, 3).await;
+}
+
+#[tokio::test]
+async fn a_slot_that_moves_holds_up_its_own_stream_and_is_followed() {
+    let stage = Stage::set().await;
+    let cluster = Cluster::start().await;
+    let moved = "t:{0}";
+    let from = cluster.node_of(moved).await;
+    let to = (from + 1) % 3;
+    let mut relay = {
+        let url = cluster.nodes[0].url();
+        Relay::connect(config(&stage.database_url, &url, &["--lease", "0"])).await.expect("both are there")
+    };
+    let arrived = async |relay: &mut Relay, stream: &str, count: i64| {
+        eventually(&format!("{count} entries in {stream}"), async || {
+            tick(relay).await;
+            length(&cluster, stream).await == count
+        })
+        .await;
+    };
+    let other = "t:{1}";
+    for stream in [moved, other] {
+        stage.enqueue(stream, &format!("{stream}-1")).await;
+        arrived(&mut relay, stream, 1).await;
+    }
+    let id = async |node: usize| match cluster.nodes[node].command(&["CLUSTER", "MYID"]).await {
+        Value::BulkString(id) => String::from_utf8(id).expect("text"),
+        other => panic!("{other:?}"),
+    };
+    let (from_id, to_id) = (id(from).await, id(to).await);
+    let Value::Int(slot) = cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", moved]).await else { panic!("a slot") };
+    let slot = slot.to_string();
+    cluster.nodes[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await;
+    cluster.nodes[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
+    let port = cluster.nodes[to].port().to_string();
+    cluster.nodes[from].command(&["MIGRATE", "127.0.0.1", &port, moved, "0", "5000"]).await;
+    // The stream is there already, its slot is not: it has to wait, and the other one has not.
+    for stream in [moved, other] {
+        stage.enqueue(stream, &format!("{stream}-2")).await;
+    }
+    arrived(&mut relay, other, 2).await;
+    for node in [to, from] {
+        cluster.nodes[node].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await;
+    }
+    arrived(&mut relay, moved, 2).await;
+    assert_eq!(stage.ask::<i64>("select count(*) from outbox where attempts > 0").await, 0);
 }

@@ -41,8 +41,8 @@ async fn a_lagging_replica_that_is_promoted_loses_no_effect_and_doubles_none() {
     replica.command(&["REPLICAOF", "127.0.0.1", &port]).await;
 
     let _relay = Child::spawn(stage.command(&["run"]));
-    let topic = format!("t:{COUNT}");
-    let flags = ["--partitions", &topic, "--claim-after-ms", "1000"];
+    let partitions = format!("t:{COUNT}");
+    let flags = ["--partitions", &partitions, "--claim-after-ms", "1000"];
     let path = file.to_str().expect("a plain path");
     let _consumers = [
         consume(&stage, &[&flags[..], &["--group", "table"]].concat()),
@@ -87,8 +87,8 @@ async fn a_lagging_replica_that_is_promoted_loses_no_effect_and_doubles_none() {
 
 /// A consumer of all partitions, over a wire of its own.
 fn consume_partitions(stage: &Stage, wire: &Proxy) -> Child {
-    let topic = format!("t:{COUNT}");
-    let flags = ["--partitions", &topic, "--group", "g", "--claim-after-ms", "2000"];
+    let partitions = format!("t:{COUNT}");
+    let flags = ["--partitions", &partitions, "--group", "g", "--claim-after-ms", "2000"];
     consume_over(&stage.redis_url_over(wire), stage, &flags)
 }
 

@@ -27,10 +27,18 @@ fn start_relay(stage: &Stage) -> Child {
 }
 
 fn start_consumer(stage: &Stage, group: usize, file: &Path) -> Child {
-    let (file, topic) = (file.to_str().expect("a plain path"), format!("t:{COUNT}"));
+    let (file, partitions) = (file.to_str().expect("a plain path"), format!("t:{COUNT}"));
     // Kills are attempts, too, and nothing is to be buried here.
-    let mut flags =
-        vec!["--partitions", &topic, "--group", GROUPS[group], "--claim-after-ms", "600", "--attempts-max", "1000"];
+    let mut flags = vec![
+        "--partitions",
+        &partitions,
+        "--group",
+        GROUPS[group],
+        "--claim-after-ms",
+        "600",
+        "--attempts-max",
+        "1000",
+    ];
     if group == 1 {
         flags.extend(["--sqlite", file]);
     }

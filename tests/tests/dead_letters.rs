@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use outbox::{Consumer, Entry, Event};
-use outbox_tests::{Child, Doing, Seen, Stage, consumer, eventually, until_settled};
+use outbox_tests::{Child, Doing, Running, Seen, Stage, consumer, eventually, until_settled};
 use relay::Relay;
 
 /// A consumer that refuses events whose id begins with "bad", until it is mended.
@@ -350,4 +350,48 @@ async fn letters_that_cannot_be_left_hold_up_those_of_no_other_stream() {
     stage.redis.command(&["DEL", "s:g:dead"]).await;
     until_settled(&mut group, 1).await;
     assert_eq!(stage.length("s:g:dead").await, 1);
+}
+
+#[tokio::test]
+async fn a_tray_that_the_relay_may_not_empty_is_told_and_emptied_when_it_may() {
+    let stage = Stage::set().await;
+    stage.redis.command(&["ACL", "SETUSER", "narrow", "on", ">secret", "~*", "+@all", "-xdel"]).await;
+    let mut run = stage.command(&["run"]);
+    run.env("REDIS_URL", stage.redis.url().replace("//", "//narrow:secret@"));
+    let relay = Child::spawn(run);
+    stage.enqueue("s", "a").await;
+    stage.until_arrived_by_itself("s", 1).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    // More than are fetched at once.
+    for n in 0..20 {
+        stage.redis.command(&["XADD", "s:g:dead", "*", "id", &format!("odd-{n}")]).await;
+    }
+    relay.saw("does not let the relay take away").await;
+    let count = "select count(*) from outbox_dead_letter";
+    assert!(stage.ask::<i64>(count).await < 20);
+    stage.redis.command(&["ACL", "SETUSER", "narrow", "+xdel"]).await;
+    eventually("all of them to come", async || {
+        stage.ask::<i64>(count).await == 20 && stage.length("s:g:dead").await == 0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_leaves_takes_what_it_said_of_itself_with_it() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.enqueue("s", "good").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    let group = picky(&stage, "g", &Seen::default(), &Arc::new(AtomicBool::new(false)));
+    let running = Running::start(group);
+    let told = async || stage.redis.command(&["HLEN", "s:g:stats"]).await;
+    eventually("it to say what it has done", async || told().await == redis::Value::Int(1)).await;
+    eventually("the relay to copy it", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage.ask::<i64>("select count(*) from outbox_consumer").await == 1
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(told().await, redis::Value::Int(0));
+    assert_eq!(stage.ask::<i64>("select processed from outbox_consumer").await, 1, "Postgres keeps it");
 }

@@ -78,6 +78,17 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
     .await;
     let reason: String = stage.ask(&format!("select reason {letter}")).await;
     assert!(reason.starts_with("the payload has no cents"), "{reason}");
+    // What it has done is told where people look.
+    let told = "select messages_processed || ' ' || messages_failed || ' ' || messages_retried || ' ' || messages_dead_lettered
+                  from stream_consumer_stats where consumer_group = 'counts' and last_active_at > now() - interval '1 minute'";
+    eventually("what the reader has done", async || {
+        let told: Option<String> = sqlx::query_scalar(told).fetch_optional(&stage.pool).await.expect("a view");
+        told.map(|told| assert_eq!(told, "3 1 0 1"))
+    })
+    .await;
+    let status = stage.command(&["status"]).output().expect("it runs");
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.lines().any(|line| line.contains(" counts-") && line.contains(" 3 ")), "{status}");
 
     // All of it once more, the poison in both lanes: nothing counts twice.
     let replay = stage.command(&["dead", "replay", "--group", "counts"]).output().expect("it runs");

@@ -245,10 +245,10 @@ async fn lines_of_anything_are_counted_as_read_or_as_bad() {
     let name = file.to_str().expect("a plain path");
 
     let mut hasad = std::process::Command::new(outbox_tests::binary("hasad"));
-    hasad.args(["import-ndjson", name, "--dry-run", "--json"]);
+    hasad.args(["import-ndjson", name, "--without-end", "--dry-run", "--json"]);
     hasad.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").env("HASAD_STORE", folder.path());
     let reading = Reading::open().await;
-    for mut command in [hasad, reading.command(&["rebuild", "--json", "--from-hasad", name])] {
+    for mut command in [hasad, reading.command(&["rebuild", "--json", "--without-end", "--from-hasad", name])] {
         let output = command.output().expect("the program can be started");
         let said = lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");

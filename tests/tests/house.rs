@@ -111,9 +111,14 @@ fn what_is_about_redis_knows_no_postgres() {
 fn services_know_each_other_only_by_the_contract() {
     nobody_says("outbox_tests", &["services"]);
     // The command line's manners are the same everywhere, and know none of those who have them.
-    for word in ["relay", "contract", "fallah", "redis", "query"] {
+    for word in ["relay", "contract", "fallah", "query"] {
         nobody_says(word, &["services/terminal/src", "services/vitals/src"]);
     }
+    // They check the address of a Redis, and speak to none.
+    for source in sources("services/terminal/src").iter().chain(&sources("services/vitals/src")) {
+        assert!(!source.code.contains("redis::"), "{}", source.path);
+    }
+    assert!(!depends_on("services/terminal", "redis") && !depends_on("services/vitals", "redis"));
     for word in ["relay", "outbox", "fallah", "sqlx", "redis"] {
         nobody_says(word, &["services/contract/src"]);
     }

@@ -1,4 +1,4 @@
-//! Order across processes: the partitions of a topic, shared among the consumers of a group.
+//! Order across processes: the partitions of a stream, shared among the consumers of a group.
 
 use std::collections::BTreeMap;
 
@@ -28,9 +28,12 @@ fn a_key_belongs_to_the_partition_that_the_contract_says() {
 }
 
 fn start(stage: &Stage) -> Child {
-    let topic = format!("t:{COUNT}");
+    let partitions = format!("t:{COUNT}");
     // Kills are attempts, too, and nothing is to be buried here.
-    consume(stage, &["--partitions", &topic, "--group", "g", "--claim-after-ms", "600", "--attempts-max", "1000"])
+    consume(
+        stage,
+        &["--partitions", &partitions, "--group", "g", "--claim-after-ms", "600", "--attempts-max", "1000"],
+    )
 }
 
 /// How many partitions each consumer holds, by its name.

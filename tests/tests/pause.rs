@@ -147,3 +147,82 @@ async fn a_pause_without_a_relay_is_heard_by_the_first_that_begins() {
     assert_eq!(stage.length("s").await, 0);
     drop(relay);
 }
+
+#[tokio::test]
+async fn what_falls_due_on_a_paused_stream_keeps_that_of_no_other_stream() {
+    let stage = Stage::set().await;
+    stage.sql("insert into outbox_stream (stream, paused_at) values ('paused', now())").await;
+    stage.enqueue("paused", "unsent").await;
+    stage
+        .sql(
+            "select outbox_enqueue('paused', 't', '1', due_at => '2020-01-01') from generate_series(1, 600);
+             select outbox_enqueue('other', 't', '1', id => 'due', due_at => '2021-01-01')",
+        )
+        .await;
+    let mut relay = stage.relay(&[]).await;
+    stage.until_entries(&mut relay, "other", 1).await;
+    stage.sql("update outbox_stream set paused_at = null").await;
+    stage.until_entries(&mut relay, "paused", 601).await;
+    assert_eq!(stage.assert_whole(&["paused", "other"]).await, 602);
+}
+
+const NOT_ALL: &str = "; a relay has not heard it yet";
+
+/// What a verb says while these relays work.
+async fn said_beside(stage: &Stage, words: &[&str], relays: &mut [&mut relay::Relay]) -> String {
+    let mut verb = Child::spawn(stage.command(words));
+    eventually("the verb to end", async || {
+        for relay in relays.iter_mut() {
+            relay.tick().await.expect("Postgres is there");
+        }
+        verb.has_ended()
+    })
+    .await;
+    assert_eq!(verb.wait().await, 0);
+    verb.log()
+}
+
+#[tokio::test]
+async fn a_pause_is_heard_when_every_relay_that_sends_has_heard_it() {
+    let stage = Stage::set().await;
+    // Without a lease both work.
+    let (mut one, mut other) = (stage.relay(&[]).await, stage.relay(&[]).await);
+    stage.enqueue("s", "a").await;
+    stage.until_entries(&mut one, "s", 1).await;
+    stage.enqueue("s", "b").await;
+    stage.until_entries(&mut other, "s", 2).await;
+    let said = said_beside(&stage, &["pause", "s"], &mut [&mut one]).await;
+    assert!(said.contains(NOT_ALL), "{said}");
+    let said = said_beside(&stage, &["pause", "s"], &mut [&mut one, &mut other]).await;
+    assert!(said.contains("s is paused") && !said.contains(';'), "{said}");
+    // One that is gone need not hear anything.
+    drop(other);
+    let said = said_beside(&stage, &["resume", "s"], &mut [&mut one]).await;
+    assert!(said.contains("s flows again") && !said.contains(';'), "{said}");
+}
+
+#[tokio::test]
+async fn a_pause_beside_a_relay_that_is_frozen_is_not_called_heard() {
+    let stage = Stage::set().await;
+    let run = || Child::spawn(stage.command(&["run", "--lease", "1s"]));
+    let frozen = run();
+    frozen.saw("this relay works").await;
+    stage.enqueue("s", "a").await;
+    stage.until_arrived_by_itself("s", 1).await;
+    let next = run();
+    next.saw("this one rests").await;
+    frozen.signal(Signal::Stop);
+    next.saw("this relay works").await;
+    stage.enqueue("s", "b").await;
+    stage.until_arrived_by_itself("s", 2).await;
+    let pause = || {
+        let output = stage.command(&["pause", "s"]).output().expect("the binary runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let said = pause();
+    assert!(said.contains(NOT_ALL), "{said}");
+    frozen.signal(Signal::Cont);
+    // It sees that another one works, and sends nothing any more.
+    frozen.saw("this one rests").await;
+    eventually("all to have heard it", async || pause() == "s is paused\n").await;
+}

@@ -12,15 +12,20 @@ use crate::pipeline::{Pipeline, data};
 /// Widths at which every page is looked at: a desk and a phone.
 const SIZES: [(&str, u32, u32); 2] = [("desk", 1280, 900), ("phone", 375, 720)];
 
-/// Looks at the page of this moment in both widths, and takes it down. Nothing is to be scrolled sideways.
+/// Looks at the page of this moment in both widths, by day and by night, and takes it down. Nothing is to be scrolled sideways.
 async fn look(browser: &Browser, name: &str) {
     for (size, width, height) in SIZES {
         browser.size(width, height).await;
         let wide = browser.say("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(wide, 0, "{name} is wider than a {size} by so much");
         browser.say("scrollTo(0, 0)").await;
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").join(format!("{name}-{size}.png"));
-        browser.photograph(&file, true).await;
+        for (light, dark) in [("", false), ("-dark", true)] {
+            browser.prefer_dark(dark).await;
+            let file = format!("{name}-{size}{light}.png");
+            let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").join(file);
+            browser.photograph(&file, true).await;
+        }
+        browser.prefer_dark(false).await;
     }
     let (_, width, height) = SIZES[0];
     browser.size(width, height).await;
@@ -58,9 +63,6 @@ async fn a_newcomer_follows_an_article_from_the_printed_address_to_its_history()
         .until("[...document.querySelectorAll('.stages .number')].every(number => /^[0-9]+$/.test(number.innerText))")
         .await;
     look(&browser, "start").await;
-    browser.prefer_dark(true).await;
-    look(&browser, "start-dark").await;
-    browser.prefer_dark(false).await;
 
     // To the list, and to the article that was edited.
     let edited = browser.say("document.querySelector('#happened .edited + a').href").await;

@@ -7,7 +7,7 @@ use bisan::Consume;
 use clap::Parser;
 use contract::Removal;
 use outbox::{BatchHandler, Entry, Failure, Settled};
-use outbox_tests::{Reading, Signal, eventually, letters, told};
+use outbox_tests::{Reading, Signal, eventually, exported, letters, told};
 
 const DEAD: &str = "content:scraped:bisan-cg:dead";
 
@@ -151,7 +151,9 @@ async fn a_rebuild_holds_only_so_many_bytes_at_once() {
     let one = |n: u32| serde_json::to_string(&told(&format!("{n}"), 1, "عنوان", &long).export()).expect("JSON");
     let lines: Vec<_> = (0..24).map(one).collect();
     let mut written = vec![];
-    let rebuilt = bisan::rebuild(&store, lines.join("\n").as_bytes(), |so_far| written.push(so_far.lines));
+    let lines = lines.join("\n");
+    let rebuilt =
+        bisan::rebuild(&store, lines.as_bytes(), bisan::WithoutEnd::CutOff, |so_far| written.push(so_far.lines));
     assert_eq!(rebuilt.expect("it can be read").new, 24);
     assert!(written.len() >= 3 && written.windows(2).all(|two| two[1] - two[0] <= 8), "{written:?}");
 }
@@ -192,9 +194,8 @@ async fn a_new_file_under_a_group_that_has_been_somewhere_is_refused_with_the_wa
     refused(&reading).await;
 
     // Way out: everything again from the archive.
-    let lines: Vec<_> = events.iter().map(|event| serde_json::to_string(event).expect("JSON")).collect();
     let export = reading.file().with_extension("ndjson");
-    std::fs::write(&export, lines.join("\n")).expect("written");
+    std::fs::write(&export, exported(&events)).expect("written");
     assert!(reading.verb(&["rebuild", "--from-hasad", export.to_str().expect("a name")]).status.success());
     let mut bisan = reading.run(&[]);
     reading.say(&[told("4", 1, "عنوان", "نص").export()]).await;

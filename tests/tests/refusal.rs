@@ -242,3 +242,97 @@ async fn a_short_refusal_of_the_only_stream_is_forgotten_when_it_is_over() {
     stage.until_entries(&mut relay, "s", 3).await;
     assert_eq!(stage.ids("s").await, ["before", "refused", "after"]);
 }
+
+// ---- refused in the middle
+
+/// A wire to Redis on which one entry is aimed at another key, so that Redis takes what comes before it and behind it in its
+/// transaction, and refuses it alone. No Redis does that by itself to entries as small as ours.
+async fn wire_that_misleads(redis: u16, entry: &str, to: &str) -> u16 {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let bulk =
+        |key: &str| format!("\r\n${}\r\n{key}\r\n$10\r\nNOMKSTREAM\r\n${}\r\n{entry}\r\n", key.len(), entry.len());
+    let (from, to) = (bulk("s"), bulk(to));
+    assert_eq!(from.len(), to.len());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let Ok(server) = tokio::net::TcpStream::connect(("127.0.0.1", redis)).await else { continue };
+            let ((mut asks, mut hears), (mut answers, mut takes)) = (client.into_split(), server.into_split());
+            let (from, to) = (from.clone(), to.clone());
+            tokio::spawn(async move { tokio::io::copy(&mut answers, &mut hears).await });
+            tokio::spawn(async move {
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(count @ 1..) = asks.read(&mut bytes).await {
+                    if let Some(at) = bytes[..count].windows(from.len()).position(|part| part == from.as_bytes()) {
+                        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+                    }
+                    if takes.write_all(&bytes[..count]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// Redis has refused `s-1` and taken `s-2`, while somebody has `s-1` locked.
+async fn refused_and_locked(stage: &Stage) -> (Relay, sqlx::Transaction<'static, sqlx::Postgres>) {
+    let port = wire_that_misleads(stage.redis.port(), "1-3", "w").await;
+    stage.redis.command(&["SET", "w", "in the way"]).await;
+    let url = format!("redis://127.0.0.1:{port}/");
+    let config = config(&stage.database_url, &url, &["--lease", "0"]);
+    let mut relay = Relay::connect(config).await.expect("Postgres is there");
+    stage.enqueue("s", "before").await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    let mut lock = stage.pool.begin().await.expect("Postgres is there");
+    stage.enqueue_many("s", 3).await;
+    sqlx::query("select from outbox where id = 's-1' for update")
+        .execute(&mut *lock)
+        .await
+        .expect("Postgres is there");
+    stage.until_entries(&mut relay, "s", 3).await;
+    assert_eq!(stage.ids("s").await, ["before", "s-0", "s-2"]);
+    (relay, lock)
+}
+
+#[tokio::test]
+async fn what_redis_refused_in_the_middle_is_set_aside_once_nobody_has_it_locked() {
+    let stage = Stage::set().await;
+    let (mut relay, lock) = refused_and_locked(&stage).await;
+    for _ in 0..10 {
+        tick(&mut relay).await;
+    }
+    lock.rollback().await.expect("still open");
+    eventually("it to be a dead letter", async || {
+        tick(&mut relay).await;
+        stage
+            .ask::<bool>("select dead_at is not null and last_error like 'WRONGTYPE%' from outbox where id = 's-1'")
+            .await
+    })
+    .await;
+    assert_eq!(
+        stage.length("s").await,
+        3,
+        "a person decides whether it goes behind those that were to come after it"
+    );
+    let notices = stage.length("s:dead").await;
+    assert!((1..=2).contains(&notices), "{notices} notices: when it was refused, and when it was set aside");
+    eventually("nothing to be undecided", async || {
+        tick(&mut relay).await;
+        stage.ask::<bool>("select not exists (select from outbox_overtaken)").await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_redis_refused_in_the_middle_is_not_forgotten_by_a_restart() {
+    let stage = Stage::set().await;
+    let (relay, lock) = refused_and_locked(&stage).await;
+    drop(relay);
+    let mut relay = stage.relay(&[]).await;
+    lock.rollback().await.expect("still open");
+    stage.until_entries(&mut relay, "s", 4).await;
+    assert_eq!(stage.ids("s").await, ["before", "s-0", "s-2", "s-1"]);
+}

@@ -121,3 +121,34 @@ async fn a_running_relay_prunes_by_itself() {
     stage.enqueue("s", "next").await;
     outbox_tests::eventually("the next event to arrive", async || stage.length("s").await == 101).await;
 }
+
+#[tokio::test]
+async fn rows_that_are_slow_to_delete_go_a_few_at_a_time() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--report-interval", "1ms"]).await;
+    stage.enqueue_many("s", 2_500).await;
+    stage.until_entries(&mut relay, "s", 2_500).await;
+    settle(&mut relay).await;
+    age(&stage).await;
+    // As many as usually go at once would take 40 s.
+    stage
+        .sql(
+            "create function slow() returns trigger language plpgsql as
+                 $$ begin perform pg_sleep(0.02); return old; end $$;
+             create trigger slow before delete on outbox for each row execute function slow()",
+        )
+        .await;
+    let prune = outbox_tests::Child::spawn(stage.command(&["prune", "--retention", "1d"]));
+    let (begun, left) = (std::time::Instant::now(), "select count(*) from outbox");
+    outbox_tests::eventually("the first of them to be gone", async || stage.ask::<i64>(left).await < 2_500).await;
+    assert!(begun.elapsed() < std::time::Duration::from_secs(25), "{:?}", begun.elapsed());
+    assert!(!prune.has_ended(), "and more are to come: {}", prune.log());
+    // What is locked is not locked for long: the stream's report gets through.
+    stage.enqueue("s", "next").await;
+    stage.until_entries(&mut relay, "s", 2_501).await;
+    outbox_tests::eventually("the next report", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage.ask::<i64>("select sent_seq from outbox_stream").await == 2_501
+    })
+    .await;
+}

@@ -4,8 +4,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use outbox_tests::{Child, Signal, Stage, eventually};
+use outbox_tests::{Child, Signal, Stage, binary, eventually};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use sqlx::Connection;
 use tempfile::TempDir;
 
 const PASSWORD: &str = "p@ss/w:rd";
@@ -237,4 +238,41 @@ async fn a_redis_that_a_stranger_vouches_for_is_sent_nothing() {
     eventually("the entry", async || secured.stage.length("orders").await == 1).await;
     trusted.signal(Signal::Term);
     assert_eq!(trusted.wait().await, 0);
+}
+
+/// The reader of a stream that has the least settings: its Redis and its own store.
+fn reader(secured: &Secured, name: &str, folder: &Path, authority: &Authority) -> Child {
+    let mut command = std::process::Command::new(binary(name));
+    command.arg("run").env("DATABASE_URL", &secured.stage.database_url).env("REDIS_CA_FILE", &authority.file);
+    // As the consumers' rights have it, by a user who may do all: this is about the way.
+    command.env("REDIS_URL", format!("rediss://localhost:{}/", secured.tls_port));
+    command.env("HASAD_STORE", format!("file://{}", folder.join("objects").display()));
+    command.env("BISAN_DATABASE", folder.join("bisan.sqlite")).env("BISAN_LISTEN", "127.0.0.1:0");
+    Child::spawn(command)
+}
+
+#[tokio::test]
+async fn archive_and_readers_side_have_the_same_settings_for_a_redis_behind_tls() {
+    let secured = Secured::set().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut db = sqlx::PgConnection::connect(&secured.stage.database_url).await.expect("Postgres is there");
+    hasad::migrate(&mut db).await.expect("a fresh database can be migrated");
+    secured.stage.redis.command(&["XGROUP", "CREATE", contract::STREAM, "others", "0", "MKSTREAM"]).await;
+    for (name, group) in [("hasad", contract::HASAD), ("bisan", contract::BISAN)] {
+        let mut stranger = reader(&secured, name, folder.path(), &secured.stranger);
+        let said = stranger.saw("Redis is away").await;
+        assert!(said.to_lowercase().contains("certificate") || said.contains("UnknownIssuer"), "{name}: {said}");
+        stranger.signal(Signal::Term);
+        assert_eq!(stranger.wait().await, 0, "{name}");
+
+        let mut trusted = reader(&secured, name, folder.path(), &secured.authority);
+        eventually(&format!("{group} to be there"), async || {
+            let groups = secured.stage.redis.command(&["XINFO", "GROUPS", contract::STREAM]).await;
+            format!("{groups:?}").contains(group)
+        })
+        .await;
+        trusted.signal(Signal::Term);
+        assert_eq!(trusted.wait().await, 0, "{name}");
+        assert!(!trusted.log().contains("Redis is away"), "{}", trusted.log());
+    }
 }

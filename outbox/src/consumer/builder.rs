@@ -75,10 +75,10 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Reads the partitions of a topic (`articles:{0}` and so on, see [`partition`](crate::partition)), each of which one
+    /// Reads the partitions of a stream (`articles:{0}` and so on, see [`partition`](crate::partition)), each of which one
     /// consumer of the group holds at a time. So events with equal keys keep their order across processes.
-    pub fn partitions(mut self, topic: impl Into<String>, count: u16) -> Self {
-        self.partitions = Some((topic.into(), count));
+    pub fn partitions(mut self, stream: impl Into<String>, count: u16) -> Self {
+        self.partitions = Some((stream.into(), count));
         self
     }
 
@@ -193,11 +193,11 @@ impl ConsumerBuilder {
             self.prefetch_max = self.concurrency.saturating_mul(self.batch_max).saturating_mul(2);
         }
         if self.streams.is_empty() == self.partitions.is_none() {
-            return wrong("a consumer reads streams, or the partitions of one topic".to_owned());
+            return wrong("a consumer reads streams, or the partitions of one".to_owned());
         }
-        let topic = self.partitions.iter().map(|(topic, _)| ("topic", topic));
+        let parted = self.partitions.iter().map(|(stream, _)| ("stream", stream));
         let streams = self.streams.iter().map(|stream| ("stream", stream));
-        for (what, name) in streams.chain(topic).chain([("group", &self.group)]) {
+        for (what, name) in streams.chain(parted).chain([("group", &self.group)]) {
             if name.is_empty() || name.len() > 200 || name.chars().any(char::is_control) {
                 return wrong(format!(
                     "the {what}'s name {name:?} must have 1 to 200 bytes and no control characters"

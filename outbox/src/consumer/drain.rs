@@ -116,6 +116,10 @@ impl Consumer {
         for lane in self.lanes.names() {
             self.at(&lane, async |door, names, me| door.leave(&names, me).await).await?;
         }
+        // Also of partitions that were handed over meanwhile. What the relay has copied stays in Postgres.
+        for (stream, _) in self.books.all() {
+            self.at(&stream, async |door, names, me| door.tell_no_more(&names, me).await).await?;
+        }
         self.let_go_of_all().await
     }
 }

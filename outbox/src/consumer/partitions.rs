@@ -1,4 +1,4 @@
-//! Order across processes: each partition of a topic is read by one consumer at a time.
+//! Order across processes: each partition of a stream is read by one consumer at a time.
 //!
 //! The right to read a partition is a key that expires. Whoever takes it over from somebody who was silent first ends that
 //! one's connection, so that a reader that was frozen cannot be given entries any more when it wakes up; then claims what
@@ -15,7 +15,7 @@ use super::Consumer;
 use super::schedule::Clock;
 use super::stream::{Right, Trouble};
 
-/// The partitions of a topic, and which of them are ours.
+/// The partitions of a stream, and which of them are ours.
 #[derive(Debug)]
 pub(super) struct Partitions {
     /// The first one's name also names the register of consumers.
@@ -28,8 +28,8 @@ pub(super) struct Partitions {
 }
 
 impl Partitions {
-    pub(super) fn of(topic: &str, count: u16) -> Self {
-        let streams = (0..count).map(|nth| crate::partition::name(topic, nth).into()).collect();
+    pub(super) fn of(stream: &str, count: u16) -> Self {
+        let streams = (0..count).map(|nth| crate::partition::name(stream, nth).into()).collect();
         Self { streams, held: BTreeMap::new(), leaving: None, look: Clock::default() }
     }
 

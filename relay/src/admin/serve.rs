@@ -53,7 +53,8 @@ pub(crate) struct Serving {
 /// The surface at work.
 pub(crate) struct Served {
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<()>,
+    /// None: it has ended.
+    ended: Option<oneshot::Receiver<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -63,11 +64,10 @@ impl Serving {
         let tokens = surface.check()?;
         let listener = match surface.listen {
             Listen::Off => None,
-            Listen::At(address) => Some(StdListener::bind(address).map_err(|error| {
-                Error::Unusable(format!(
-                    "--listen (RELAY_LISTEN) {address} cannot be had: {error}; name another address, or off"
-                ))
-            })?),
+            Listen::At(address) => {
+                let listener = terminal::listen("--listen (RELAY_LISTEN)", address);
+                Some(listener.map_err(|error| Error::Unusable(error.to_string()))?)
+            }
         };
         Ok(Self { listener, surface: surface.clone(), tokens })
     }
@@ -76,7 +76,6 @@ impl Serving {
     pub(crate) fn begin(self, config: Config, pulse: Arc<Pulse>) -> Result<Option<Served>, Error> {
         let Some(listener) = self.listener else { return Ok(None) };
         let impossible = |error: std::io::Error| Error::Unusable(format!("the HTTP surface cannot begin: {error}"));
-        listener.set_nonblocking(true).map_err(impossible)?;
         let address = listener.local_addr().map_err(impossible)?;
         let (stop, stopped) = watch::channel(false);
         let (end, ended) = oneshot::channel();
@@ -93,7 +92,7 @@ impl Serving {
         };
         let thread = std::thread::Builder::new().name("relay-http".to_owned()).spawn(work).map_err(impossible)?;
         tracing::info!(%address, "the operator's surface listens");
-        Ok(Some(Served { stop, ended, thread }))
+        Ok(Some(Served { stop, ended: Some(ended), thread }))
     }
 }
 
@@ -101,8 +100,20 @@ impl Served {
     /// Takes no more requests, and lets those in hand end.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
-        if tokio::time::timeout(DRAIN_MAX * 2, self.ended).await.is_ok() {
+        let ended = match self.ended {
+            Some(ended) => tokio::time::timeout(DRAIN_MAX * 2, ended).await.is_ok(),
+            None => true,
+        };
+        if ended {
             let _ = self.thread.join();
+        }
+    }
+
+    /// Resolves when it has ended although nobody stopped it.
+    pub(crate) async fn ended(&mut self) {
+        if let Some(ended) = &mut self.ended {
+            let _ = ended.await;
+            self.ended = None;
         }
     }
 }
@@ -133,6 +144,11 @@ async fn serve(listener: StdListener, desk: Arc<Desk>, mut stopped: watch::Recei
                     talk(stream, peer, router, stopped).await;
                     drop((seat, permit));
                 });
+            }
+            // The relay ends, too: who watches it must not see it live.
+            Err(error) if vitals::is_dead(&error) => {
+                tracing::error!(%error, "the HTTP surface has lost its address");
+                break;
             }
             // Out of file descriptors, most likely: one that is busy goes soon.
             Err(error) => {

@@ -91,8 +91,7 @@ fn token(flag: &str, token: Option<&Secret>, file: Option<&Path>) -> Result<Opti
         (Some(token), _) => (token.reveal().to_owned(), format!("{flag} ({variable})")),
         (None, Some(file)) => {
             let named = format!("{flag}-file ({variable}_FILE) {}", file.display());
-            let text = std::fs::read_to_string(file).map_err(|error| Unusable(format!("{named}: {error}")))?;
-            (text.trim_end_matches(['\r', '\n']).to_owned(), named)
+            (terminal::read_secret(file).map_err(|why| Unusable(format!("{named}: {why}")))?, named)
         }
         (None, None) => return Ok(None),
     };

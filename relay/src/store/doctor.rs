@@ -95,24 +95,34 @@ pub(crate) async fn streams(db: &mut PgConnection) -> Result<Vec<String>> {
 /// A session of ours answers at once, whatever another one does.
 const OTHERS_SESSION_MAX: Duration = Duration::from_secs(3);
 
+/// So often both sessions are looked at. Others who come and go at the same moment may hide it once.
+const SESSION_LOOKS: u32 = 4;
+
 /// Whether two sessions of ours are not ours alone. Asked in plain text: behind such a pooler nothing that is prepared lasts.
 pub(crate) async fn sessions_wander(one: &mut PgConnection, other: &mut PgConnection) -> Result<bool> {
-    // A pooler that gives sessions away between transactions gives ours to whoever begins one next.
-    let before = backend(one).await?;
-    match sqlx::raw_sql("begin").execute(&mut *other).await {
-        // It gives them away even between statements.
-        Err(sqlx::Error::Database(error)) if error.message().contains("pooling mode") => return Ok(true),
-        begun => begun?,
-    };
-    let taken = backend(other).await;
-    // Where there is one session for both of us it is taken now, and we would wait for ourselves.
-    let after = timeout(OTHERS_SESSION_MAX, backend(one)).await;
-    sqlx::raw_sql("rollback").execute(&mut *other).await?;
-    let Ok(after) = after else { return Ok(true) };
-    Ok(before != after? || taken? == before)
+    let mut known = None;
+    for look in 0..SESSION_LOOKS {
+        let Some(first) = begun(one).await? else { return Ok(true) };
+        // Where there is one session for both of us it is taken now, and we would wait for ourselves.
+        let Ok(second) = timeout(OTHERS_SESSION_MAX, begun(other)).await else { return Ok(true) };
+        let Some(second) = second? else { return Ok(true) };
+        // Who begins next gets the session that came back last, or the one that came back first: one of the two orders
+        // gives ours to the other.
+        let (sooner, later) = if look % 2 == 0 { (&mut *one, &mut *other) } else { (&mut *other, &mut *one) };
+        sqlx::raw_sql("rollback").execute(sooner).await?;
+        sqlx::raw_sql("rollback").execute(later).await?;
+        if known.replace((first, second)).is_some_and(|known| known != (first, second)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-async fn backend(db: &mut PgConnection) -> Result<i32> {
+/// Begins a transaction and says in which session. None where a pooler gives them away even between statements.
+async fn begun(db: &mut PgConnection) -> Result<Option<i32>> {
     use sqlx::Row;
-    sqlx::raw_sql("select pg_backend_pid()").fetch_one(db).await?.try_get(0)
+    match sqlx::raw_sql("begin; select pg_backend_pid()").fetch_one(db).await {
+        Err(sqlx::Error::Database(error)) if error.message().contains("pooling mode") => Ok(None),
+        answer => answer?.try_get(0).map(Some),
+    }
 }

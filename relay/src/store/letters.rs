@@ -50,13 +50,27 @@ pub(crate) async fn report_consumers(db: &mut PgConnection, tallies: &[Tally]) -
     Ok(())
 }
 
-/// Forgets letters that were replayed or dropped so long ago, and consumers that have said nothing since.
-pub(crate) async fn forget_letters(db: &mut PgConnection, days: i32) -> Result<()> {
-    for statement in [
-        "delete from outbox_dead_letter where coalesce(replayed_at, dropped_at) < now() - $1 * interval '1 day'",
-        "delete from outbox_consumer where seen_at < now() - $1 * interval '1 day'",
-    ] {
-        sqlx::query(statement).bind(days).execute(&mut *db).await?;
-    }
+/// Forgets letters that were replayed or dropped so long ago, some at a time. Returns how many.
+pub(crate) async fn forget_letters(db: &mut PgConnection, days: i32, rows_max: i64) -> Result<i64> {
+    let done = sqlx::query(
+        "delete from outbox_dead_letter
+          where no in (select no from outbox_dead_letter
+                        where coalesce(replayed_at, dropped_at) < now() - $1 * interval '1 day'
+                        order by no
+                        limit $2)",
+    )
+    .bind(days)
+    .bind(rows_max)
+    .execute(db)
+    .await?;
+    Ok(i64::try_from(done.rows_affected()).unwrap_or(i64::MAX))
+}
+
+/// Forgets consumers that have said nothing for so long.
+pub(crate) async fn forget_consumers(db: &mut PgConnection, days: i32) -> Result<()> {
+    sqlx::query("delete from outbox_consumer where seen_at < now() - $1 * interval '1 day'")
+        .bind(days)
+        .execute(db)
+        .await?;
     Ok(())
 }

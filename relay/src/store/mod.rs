@@ -15,14 +15,14 @@ pub(crate) mod trail;
 mod waiting;
 
 pub(crate) use check::{check, tables};
-pub(crate) use letters::{forget_letters, keep_letters, report_consumers};
+pub(crate) use letters::{forget_consumers, forget_letters, keep_letters, report_consumers};
 pub(crate) use reports::{
     GroupPosition, GroupReport, LaneReport, cut_back, end_lease, group_positions, lease, part, report, report_groups,
 };
-pub(crate) use retention::{old_enough, prunable, prune};
+pub(crate) use retention::{limit_statements, old_enough, prunable, prune, took_too_long};
 pub(crate) use waiting::{
-    Overtaken, appeared, appeared_elsewhere, bury, count_attempt, due, held, next_due, overtake, overtaken, release,
-    settle_overtaken, was_sent,
+    Overtaken, appeared, appeared_elsewhere, bury, can_be_buried, count_attempt, due, held, leave_behind, next_due,
+    overtake, overtaken, release, settle_overtaken, was_sent,
 };
 
 use std::num::{NonZeroU16, NonZeroU32};
@@ -52,7 +52,7 @@ pub(crate) struct Checkpoint {
 }
 
 /// A row that is to be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Row {
     /// Which of the lanes that were asked for.
     pub(crate) lane: usize,

@@ -67,6 +67,30 @@ pub(crate) async fn all_is_paused(db: &mut PgConnection) -> Result<bool> {
     sqlx::query_scalar("select paused_at is not null from outbox_relay").fetch_one(db).await
 }
 
+/// From here on this session says which change it acts upon, until it ends: 0 while it finds out. Who waits for a change sees
+/// who has not heard of it, also those that are frozen. A session that says nothing sends nothing.
+pub(crate) async fn act_upon(db: &mut PgConnection, change: i64, before: Option<i64>) -> Result<()> {
+    sqlx::query(
+        "select pg_advisory_lock_shared(hashtext('outbox pauses ' || current_schema()), $1::integer),
+                case when $2::bigint is not null
+                     then pg_advisory_unlock_shared(hashtext('outbox pauses ' || current_schema()), $2::integer) end",
+    )
+    .bind(change)
+    .bind(before)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// This session sends nothing any more.
+pub(crate) async fn act_no_more(db: &mut PgConnection, before: i64) -> Result<()> {
+    sqlx::query("select pg_advisory_unlock_shared(hashtext('outbox pauses ' || current_schema()), $1::integer)")
+        .bind(before)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// The relay acts upon every change up to this one.
 pub(crate) async fn heard(db: &mut PgConnection, change: i64) -> Result<()> {
     sqlx::query("update outbox_relay set changes_heard = $1 where changes_heard < $1")
@@ -76,10 +100,17 @@ pub(crate) async fn heard(db: &mut PgConnection, change: i64) -> Result<()> {
     Ok(())
 }
 
-/// Whether the relay that works has heard a change; none: none works.
+/// Whether every relay that sends has heard a change; none: none works.
 pub(crate) async fn was_heard(db: &mut PgConnection, change: i64) -> Result<Option<bool>> {
     sqlx::query_scalar(
-        "select case when lease_until > clock_timestamp() or changes_heard >= $1 then changes_heard >= $1 end from outbox_relay",
+        "select case when exists (select from pg_locks
+                                   where locktype = 'advisory' and objsubid = 2 and granted
+                                     and database = (select oid from pg_database where datname = current_database())
+                                     and classid::bigint = hashtext('outbox pauses ' || current_schema())::bigint & 4294967295
+                                     and objid::bigint < $1)
+                     then false
+                     when lease_until > clock_timestamp() or changes_heard >= $1 then changes_heard >= $1 end
+           from outbox_relay",
     )
     .bind(change)
     .fetch_one(db)

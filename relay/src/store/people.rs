@@ -74,6 +74,8 @@ pub(crate) struct RelayStatus {
     pub(crate) holder: Option<String>,
     /// If nobody does: when somebody last did.
     pub(crate) last_seen_seconds: Option<f64>,
+    /// How long ago a relay last wrote down something that Redis had said; none: never.
+    pub(crate) redis_seen_seconds: Option<f64>,
     pub(crate) frontier: i64,
     /// The newest number that was given out.
     pub(crate) last: i64,
@@ -106,6 +108,9 @@ pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
         "select case when lease_until > clock_timestamp() then holder end as holder,
                 case when lease_until <= clock_timestamp()
                      then round(extract(epoch from clock_timestamp() - lease_until), 3)::float8 end as last_seen_seconds,
+                round(extract(epoch from clock_timestamp() - greatest((select max(seen_at) from outbox_group),
+                                                                      (select max(sent_at) from outbox_stream))), 3)::float8
+                    as redis_seen_seconds,
                 frontier,
                 outbox_newest() as last,
                 (select count(*) from outbox_overtaken) as overtaken,

@@ -7,6 +7,22 @@ use sqlx::{Connection, PgConnection};
 use super::{Number, Result, numbers};
 use crate::Seq;
 
+/// From here on no statement of this connection takes longer, or none of this transaction.
+pub(crate) async fn limit_statements(db: &mut PgConnection, time_max: Duration, here: bool) -> Result<()> {
+    sqlx::query("select set_config('statement_timeout', $1, $2)")
+        .bind(time_max.as_millis().to_string())
+        .bind(here)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Whether a statement was ended because it took longer.
+pub(crate) fn took_too_long(error: &sqlx::Error) -> bool {
+    const QUERY_CANCELED: &str = "57014";
+    matches!(error, sqlx::Error::Database(refusal) if refusal.code().as_deref() == Some(QUERY_CANCELED))
+}
+
 /// Streams with published rows older than this, and the number up to which they may be deleted.
 ///
 /// Numbers that were overtaken and are not decided yet hold it back: what appears among them may still be unsent.
@@ -41,9 +57,11 @@ pub(crate) async fn old_enough(db: &mut PgConnection, than: Duration) -> Result<
     .await
 }
 
-/// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all.
-pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64) -> Result<i64> {
+/// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all. If one
+/// of its statements takes longer than this, nothing is deleted.
+pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64, time_max: Duration) -> Result<i64> {
     let mut tx = db.begin().await?;
+    limit_statements(&mut tx, time_max, true).await?;
     // The stream's row is the lock: of two prunes one leaves it to the other, and a loss is written down before or after.
     let free: Option<(i64, i64)> =
         sqlx::query_as("select pruned_seq, sent_seq from outbox_stream where stream = $1 for update skip locked")

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::Result;
 use super::people::utc;
+use crate::Seq;
 
 /// So many rows, and so many letters, are told of one event.
 const TOLD_MAX: i64 = 100;
@@ -47,7 +48,7 @@ pub(crate) struct LetterTrail {
 pub(crate) async fn rows(db: &mut PgConnection, id: &str) -> Result<Vec<RowTrail>> {
     let [created_at, sent_at, due_at] = ["o.created_at", "b.published_at", "o.due_at"].map(utc);
     sqlx::query_as(AssertSqlSafe(format!(
-        "select o.stream::text, o.seq, s.generation || '-' || o.seq as entry, o.type::text, o.key::text, {created_at} as created_at,
+        "select o.stream::text, o.seq, coalesce(s.generation, 1) || '-' || o.seq as entry, o.type::text, o.key::text, {created_at} as created_at,
                 case when o.dead_at is not null then 'dead' when o.due_at is not null then 'held'
                      when o.seq <= s.sent_seq and not exists (select from outbox_overtaken g where g.missing @> o.seq) then 'sent'
                      else 'unsent' end as state,
@@ -67,6 +68,33 @@ pub(crate) async fn rows(db: &mut PgConnection, id: &str) -> Result<Vec<RowTrail
     )))
     .bind(id)
     .fetch_all(db)
+    .await
+}
+
+/// The id of the event whose row or entry has this number, or whose letter a group left under it. Of a row that replays an event
+/// it is that event's.
+pub(crate) async fn id_of(
+    db: &mut PgConnection,
+    entry: &str,
+    number: Option<(Option<i64>, Seq)>,
+) -> Result<Option<String>> {
+    let Some((generation, seq)) = number else { return Ok(None) };
+    sqlx::query_scalar(
+        "select id from (
+             (select coalesce(o.headers ->> 'outbox-id', o.id) as id
+                from outbox_stream_names n
+               cross join lateral (select id, headers from outbox o where o.stream = n.stream and o.seq = $1 offset 0) o
+                left join outbox_stream s on s.stream = n.stream
+               where $2::bigint is null or s.generation = $2
+               limit 1)
+             union all
+             (select id from outbox_dead_letter where id is not null and (entry = $3 or origin = $3) order by no desc limit 1)
+         ) named limit 1",
+    )
+    .bind(seq)
+    .bind(generation)
+    .bind(entry)
+    .fetch_optional(db)
     .await
 }
 

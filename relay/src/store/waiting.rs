@@ -49,6 +49,32 @@ pub(crate) async fn bury(db: &mut PgConnection, row: &Number, why: &str) -> Resu
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether a row that is to be set aside can be. None: it is not there any more, or somebody has set it aside.
+pub(crate) async fn can_be_buried(db: &mut PgConnection, row: &Number) -> Result<Option<bool>> {
+    sqlx::query_scalar(
+        "select exists (select from outbox where stream = $1 and seq = $2 and due_at is null for update skip locked)
+           from outbox
+          where stream = $1 and seq = $2 and due_at is null",
+    )
+    .bind(&row.stream)
+    .bind(row.seq)
+    .fetch_optional(db)
+    .await
+}
+
+/// Redis has gone past a row that is neither sent nor set aside: its number counts as overtaken, by nobody who is still at
+/// work. So no restart forgets the row, and retention leaves it alone.
+pub(crate) async fn leave_behind(db: &mut PgConnection, row: &Number) -> Result<()> {
+    sqlx::query(
+        "insert into outbox_overtaken (lowest, highest, missing, writers)
+         values ($1, $1, int8multirange(int8range($1, $1, '[]')), '{}')",
+    )
+    .bind(row.seq)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// A reason is kept to 500 characters, and without what Postgres cannot store.
 fn reason(why: &str) -> String {
     why.chars().filter(|c| *c != '\0').take(500).collect()

@@ -10,12 +10,20 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use terminal::{LogFormat, asked_to_stop, log_filter, print, print_json, trace, unusable};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Database};
-use crate::{Consume, Error, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, consume, rebuild, serve};
+use crate::{
+    Consume, Error, Rebuilt, ReindexArgs, Searcher, SettingsArgs, Store, WithoutEnd, consume, rebuild, serve,
+};
+
+/// What is said of an export without its last line.
+const CUT_OFF: &str = "the export is cut off: it lacks lines, or its last one, which says that all is there. What it has was read, and \
+                       the file does not count as rebuilt; bring a whole one, or say --without-end if it is of an older Hasad or \
+                       from elsewhere";
 
 /// Keeps the newest state of each article, searches it, and serves it to readers.
 #[derive(Debug, Parser)]
@@ -118,6 +126,10 @@ struct RebuildArgs {
     #[arg(long, value_name = "FILE")]
     from_hasad: PathBuf,
 
+    /// The export is of an older Hasad or from elsewhere: it has no last line that says that it is whole, and is taken as it is
+    #[arg(long)]
+    without_end: bool,
+
     /// The summary as JSON
     #[arg(long)]
     json: bool,
@@ -160,9 +172,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 async fn work(config: &Config) -> anyhow::Result<()> {
     let stop = asked_to_stop();
     let store = made(&config.database)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| unusable(format!("--listen (BISAN_LISTEN) {}: {error}", config.listen)))?;
+    let listener = TcpListener::from_std(terminal::listen("--listen (BISAN_LISTEN)", config.listen)?)?;
     let consumer = config.consumer(Consume::new(store.clone(), config.skip_sources.clone(), config.write_max))?;
     tracing::info!(
         address = %listener.local_addr()?, database = %store.path().display(), consumer = consumer.name(),
@@ -173,12 +183,24 @@ async fn work(config: &Config) -> anyhow::Result<()> {
     let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped)));
-    let consumed = consume(config, consumer, &store, stop).await;
+    let mut serving = tokio::spawn(serve(listener, store.clone(), searcher, config.drain_max, until(stopped)));
+    // A reader's side that nobody can read must not look as if it lived.
+    let mut ended = None;
+    let enough = async {
+        tokio::select! {
+            () = stop => {}
+            early = &mut serving => ended = Some(early),
+        }
+    };
+    let consumed = consume(config, consumer, &store, enough).await;
     let _ = stopping.send(true);
-    serving.await??;
+    let served = match ended {
+        None => serving.await?.map_err(Into::into),
+        Some(early) => Err(early?.err().map_or_else(|| anyhow!("by itself"), Into::into)),
+    };
     store.rest();
     consumed?;
+    served.context("the HTTP server has ended")?;
     tracing::info!("Bisan has stopped");
     Ok(())
 }
@@ -210,7 +232,8 @@ fn from_hasad(arguments: &RebuildArgs) -> anyhow::Result<ExitCode> {
     };
     let store = made(&arguments.database)?;
     let shown = std::io::stderr().is_terminal() && !arguments.json;
-    let rebuilt = rebuild(&store, lines, |so_far| {
+    let without_end = if arguments.without_end { WithoutEnd::Taken } else { WithoutEnd::CutOff };
+    let rebuilt = rebuild(&store, lines, without_end, |so_far| {
         if shown {
             eprint!("\r{} lines", so_far.lines);
         }
@@ -227,7 +250,21 @@ fn from_hasad(arguments: &RebuildArgs) -> anyhow::Result<ExitCode> {
             eprintln!("bisan: line {line}: {}", terminal::printable(reason));
         }
     }
-    Ok(if rebuilt.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    if rebuilt.left_out > 0 {
+        eprintln!(
+            "bisan: {} versions are missing in the export: the archive could not read them, see `hasad fsck`",
+            rebuilt.left_out
+        );
+    }
+    if !rebuilt.whole && !arguments.without_end {
+        eprintln!("bisan: {CUT_OFF}");
+        return Ok(ExitCode::FAILURE);
+    }
+    if !rebuilt.is_all() && !arguments.without_end {
+        let sources = terminal::printable(&rebuilt.sources.join(", "));
+        eprintln!("bisan: the export is of {sources} alone, so the file does not count as rebuilt from the archive");
+    }
+    Ok(if rebuilt.wrong + rebuilt.left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn sentence(rebuilt: &Rebuilt) -> String {

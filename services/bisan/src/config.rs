@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use outbox::{BatchHandler, Consumer, RetryPolicy};
-use terminal::{Secret, Unusable, duration};
+use terminal::{Streams, Unusable, duration};
 
 use crate::SearchServer;
 
@@ -33,13 +33,9 @@ pub struct Config {
     #[command(flatten)]
     pub database: Database,
 
-    /// Where events come from, as redis://user:password@host:6379/0, or rediss:// for TLS
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
-    pub redis_url: Option<Secret>,
-
-    /// A PEM file with the certificate authority of a rediss:// server (else the public ones)
-    #[arg(long, env = "REDIS_CA_FILE", value_name = "FILE")]
-    pub redis_ca_file: Option<PathBuf>,
+    #[allow(missing_docs)]
+    #[command(flatten)]
+    pub streams: Streams,
 
     /// Where readers are served
     #[arg(long, env = "BISAN_LISTEN", default_value = "127.0.0.1:7656", value_name = "ADDRESS:PORT")]
@@ -81,10 +77,7 @@ pub struct Config {
 impl Config {
     /// What is wrong with the settings, in one sentence.
     pub fn check(&self) -> Result<(), Unusable> {
-        let url = self.redis_url.as_ref().ok_or_else(|| unusable("--redis-url (REDIS_URL) is not set"))?.reveal();
-        if !["redis://", "rediss://", "unix://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Err(unusable("--redis-url (REDIS_URL) must begin with redis://, rediss:// or unix://"));
-        }
+        self.streams.server()?;
         if self.batch_max.get() > BATCH_EVENTS_MAX {
             return Err(unusable(format!("--batch-max (BISAN_BATCH_MAX) must not be more than {BATCH_EVENTS_MAX}")));
         }
@@ -100,8 +93,8 @@ impl Config {
     /// A member of Bisan's group, which gives its events to this handler.
     pub fn consumer(&self, handler: impl BatchHandler) -> Result<Consumer, Unusable> {
         self.check()?;
-        let url = self.redis_url.as_ref().map(Secret::reveal).unwrap_or_default();
-        let mut builder = Consumer::builder(url)
+        let redis = self.streams.server()?;
+        let mut builder = Consumer::builder(redis.url.reveal())
             .stream(contract::STREAM)
             .group(contract::BISAN)
             .name("bisan")
@@ -114,9 +107,7 @@ impl Config {
             .batch_handler(usize::from(self.batch_max.get()), handler)
             // While one batch is written the next one is read.
             .concurrency(2);
-        if let Some(file) = &self.redis_ca_file {
-            let pem = std::fs::read(file)
-                .map_err(|error| unusable(format!("--redis-ca-file (REDIS_CA_FILE) {}: {error}", file.display())))?;
+        if let Some(pem) = redis.ca {
             builder = builder.redis_ca(pem);
         }
         builder.build().map_err(|error| unusable(error.to_string()))

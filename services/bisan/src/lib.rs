@@ -27,10 +27,10 @@ pub use consume::Consume;
 pub use error::Error;
 pub use meili::{Comparison, SearchServer, SearchWrite, Searcher, SettingsArgs};
 pub use projector::{Projector, Tick};
-pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, rebuild};
+pub use rebuild::{Failed, LINE_BYTES_MAX, Rebuilt, WithoutEnd, rebuild};
 pub use reindex::{Goal, Reindex, ReindexArgs, Summary, Told};
 pub use run::consume;
-pub use serve::{METRICS, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, escaped, router, serve};
+pub use serve::{METRICS, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Site, escaped, router, serve};
 pub use store::Store;
 
 /// This version, as dead letters and validators name it.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Read};
 
-use contract::{Export, Line};
+use contract::{Export, ExportEnd, Line};
 use serde::Serialize;
 
 use crate::store::{self, Applied, Store};
@@ -33,20 +33,53 @@ pub struct Rebuilt {
     pub wrong: u64,
     /// Some of them: number and reason.
     pub complaints: Vec<(u64, String)>,
+    /// The last line says that this is the end, and nothing is missing before it.
+    pub whole: bool,
+    /// Versions that the archive could not read, and left out.
+    pub left_out: u64,
+    /// The sources that it is of, if it is not of all.
+    pub sources: Vec<String>,
+}
+
+impl Rebuilt {
+    /// Whether all that the archive has was there to be read.
+    pub fn is_all(&self) -> bool {
+        self.whole && self.sources.is_empty()
+    }
+}
+
+/// What becomes of an export without a last line that says that it is whole: one of an older archive, or from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutEnd {
+    /// It is taken for cut off: what it has is read, and the file does not count as rebuilt.
+    CutOff,
+    /// It is taken as it is.
+    Taken,
 }
 
 /// Reads an export into the file. What is newer there stays; again: nothing happens. Lines that are wrong are told, and the
-/// others are read.
-pub fn rebuild(store: &Store, lines: impl BufRead, mut progress: impl FnMut(&Rebuilt)) -> Result<Rebuilt, Failed> {
+/// others are read. Only when all of it is written the file counts as rebuilt.
+pub fn rebuild(
+    store: &Store,
+    lines: impl BufRead,
+    without_end: WithoutEnd,
+    mut progress: impl FnMut(&Rebuilt),
+) -> Result<Rebuilt, Failed> {
     let (mut rebuilt, mut batch, mut bytes) = (Rebuilt::default(), vec![], 0);
+    let mut ends = Ends::default();
     let mut lines = Lines { from: lines, number: 0 };
     while let Some((number, line)) = lines.next()? {
         bytes += line.as_ref().map_or(0, String::len);
         match line.and_then(|line| read(&line)) {
             Ok(None) => continue,
-            Ok(Some(event)) => batch.push((number, event)),
+            Ok(Some(Said::End(end))) => {
+                ends.end(end);
+                continue;
+            }
+            Ok(Some(Said::Event(event))) => batch.push((number, *event)),
             Err(reason) => complain(&mut rebuilt, number, reason),
         }
+        ends.since += 1;
         rebuilt.lines += 1;
         if batch.len() >= LINES_MAX || bytes >= BYTES_MAX {
             write(store, &mut batch, &mut rebuilt)?;
@@ -55,7 +88,51 @@ pub fn rebuild(store: &Store, lines: impl BufRead, mut progress: impl FnMut(&Reb
         }
     }
     write(store, &mut batch, &mut rebuilt)?;
+    ends.tell(&mut rebuilt);
+    if rebuilt.is_all() || without_end == WithoutEnd::Taken {
+        store.write_now(|tx| Ok(store::rebuilt(tx)?))?;
+    }
     Ok(rebuilt)
+}
+
+/// What a line says.
+enum Said {
+    Event(Box<Export>),
+    /// That an export ends here.
+    End(ExportEnd),
+}
+
+/// The ends that were seen, and whether something is missing between them.
+#[derive(Default)]
+struct Ends {
+    /// Lines since the last one.
+    since: u64,
+    /// There was one.
+    any: bool,
+    /// Before one of them are fewer lines, or more, than it says.
+    miscounted: bool,
+    left_out: u64,
+    sources: Vec<String>,
+    of_all: bool,
+}
+
+impl Ends {
+    fn end(&mut self, end: ExportEnd) {
+        self.miscounted |= end.lines != self.since;
+        self.since = 0;
+        self.left_out += end.left_out;
+        match end.source {
+            None => self.of_all = true,
+            Some(source) => self.sources.push(source),
+        }
+        self.any = true;
+    }
+
+    fn tell(self, rebuilt: &mut Rebuilt) {
+        rebuilt.whole = self.any && self.since == 0 && !self.miscounted;
+        rebuilt.left_out = self.left_out;
+        rebuilt.sources = if self.of_all { vec![] } else { self.sources };
+    }
 }
 
 /// Why an export was not read to its end.
@@ -69,12 +146,18 @@ pub enum Failed {
     Store(#[from] Error),
 }
 
-fn read(line: &str) -> Result<Option<Export>, String> {
+fn read(line: &str) -> Result<Option<Said>, String> {
     if line.trim().is_empty() {
         return Ok(None);
     }
     let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    event::read(&line.r#type, line.ver, line.data.get()).map(Some).map_err(|error| error.to_string())
+    if line.r#type == ExportEnd::TYPE {
+        return serde_json::from_str(line.data.get())
+            .map(|end| Some(Said::End(end)))
+            .map_err(|error| error.to_string());
+    }
+    let event = event::read(&line.r#type, line.ver, line.data.get()).map_err(|error| error.to_string())?;
+    Ok(Some(Said::Event(Box::new(event))))
 }
 
 fn write(store: &Store, batch: &mut Vec<(u64, Export)>, rebuilt: &mut Rebuilt) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use outbox::Consumer;
 
+use crate::store::Begun;
 use crate::{Config, Error, Projector, Store, store};
 
 /// Between looks at a file that cannot be used.
@@ -55,7 +56,17 @@ pub async fn consume(
 /// The file says that reading has begun before anything is read. So a first start may die wherever it likes: either the
 /// group has been given nothing yet, or the file says so.
 async fn begin(config: &Config, consumer: &mut Consumer, store: &Store) -> anyhow::Result<()> {
-    if !patiently(|| store.read(|tx| Ok(store::has_begun(tx)?))).await
+    let begun = patiently(|| store.read(|tx| Ok(store::begun(tx)?))).await;
+    if begun == Begun::HalfRebuilt && !config.begin_anew {
+        // Also under a group that was given nothing: who began to rebuild wants what the archive has, and not a part of it.
+        anyhow::bail!(
+            "a rebuild of the file {} has not come to its end, so articles are missing: do it again by `hasad export-ndjson | \
+             bisan rebuild --from-hasad -` (what is there already stays); to go on with what is there, say --begin-anew \
+             (BISAN_BEGIN_ANEW)",
+            store.path().display(),
+        );
+    }
+    if begun == Begun::No
         && !config.begin_anew
         && let Some(upto) = consumer.delivered(contract::STREAM).await?
     {

@@ -31,6 +31,26 @@ fn first() -> u32 {
     1
 }
 
+/// What the last line of an export says: whoever has read as far as this has read all of it. Several exports one behind the other
+/// have such a line each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportEnd {
+    /// Lines before it, those of other exports and empty ones left out.
+    pub lines: u64,
+    /// Versions that the archive names and could not read: they are missing.
+    pub left_out: u64,
+    /// The only source that it is of; none: it is of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// It has the current version of each page alone.
+    pub current: bool,
+}
+
+impl ExportEnd {
+    /// The type of such a line. No event has it.
+    pub const TYPE: &str = "export.end";
+}
+
 /// An event of any of our types. Written as JSON it is a [`Line`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", content = "data")]

@@ -13,7 +13,7 @@ mod schema;
 pub use article::{Article, ArticleDeleted, ArticleUpserted, Byline, Removal};
 pub use author::{Author, AuthorUpserted};
 pub use canonical::canonical;
-pub use export::{Export, Line};
+pub use export::{Export, ExportEnd, Line};
 pub use origin::{Flawed, Origin, source_name};
 pub use schema::schemas;
 

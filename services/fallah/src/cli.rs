@@ -200,7 +200,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let mut stop = pin!(terminal::asked_to_stop());
             let sources = check(&run.config)?;
             terminal::trace(&cli.log, cli.log_format);
-            let listener = run.listener().await?;
+            let listener = run.listener()?;
             let Some(crawler) = connect(&run.config, sources, stop.as_mut()).await? else {
                 return Ok(ExitCode::SUCCESS);
             };
@@ -265,11 +265,14 @@ async fn connect(
 }
 
 /// For a verb that asks a little and ends. A pool by itself would try for long, and only say that it took too long.
-async fn one_connection(database: &Database) -> Result<PgPool, Error> {
+async fn one_connection(database: &Database) -> anyhow::Result<PgPool> {
+    // Told as what it is, so that the exit code is that of a wrong setting.
     let options = database.options()?;
-    terminal::open(&options).await?.close().await?;
-    let db = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
-    Ok(db)
+    let connect = async {
+        terminal::open(&options).await?.close().await?;
+        PgPoolOptions::new().max_connections(1).connect_with(options).await
+    };
+    Ok(connect.await.map_err(Error::Database)?)
 }
 
 async fn migrate(database: &Database) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use sqlx::postgres::PgPoolOptions;
-use terminal::Unusable;
+use terminal::CannotListen;
 use tokio::net::TcpListener;
 use vitals::Listen;
 
@@ -26,8 +26,8 @@ pub struct Run {
 
 impl Run {
     /// Takes the address at which it tells of itself, if there is one.
-    pub async fn listener(&self) -> Result<Option<TcpListener>, Unusable> {
-        vitals::open(self.listen).await.map_err(|wrong| Unusable(format!("--listen (FALLAH_LISTEN) {wrong}")))
+    pub fn listener(&self) -> Result<Option<TcpListener>, CannotListen> {
+        vitals::open("--listen (FALLAH_LISTEN)", self.listen)
     }
 
     /// Crawls until told to stop, and tells of it at this listener, if there is one.

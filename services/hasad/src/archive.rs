@@ -102,6 +102,13 @@ impl Archive {
         }
     }
 
+    /// Makes sure that the store is ours and has what it had, as far as that can be seen at one look: before the first event, for
+    /// who wants to know it so early. Without it the first batch looks.
+    pub async fn own(&self) -> Result<(), Error> {
+        let looking = self.owned.get_or_try_init(|| own(&self.db, &self.objects));
+        tokio::time::timeout(self.write_max, looking).await.unwrap_or(Err(Error::Slow(self.write_max))).map(drop)
+    }
+
     fn hear(&self, entry: &Entry) -> Result<Heard, String> {
         // First of all: nobody is to be asked about the flaws of what is left alone.
         if told::is_of(&entry.data, &self.skip) {

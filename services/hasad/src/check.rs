@@ -128,9 +128,14 @@ impl Check<'_> {
             Sample::Count(count) => Some(store::some_objects(self.db, count.into()).await?.into_iter().collect()),
             Sample::Percent(_) => None,
         };
+        let mut spare = Spare::default();
         for shard in shards() {
-            self.shard(&shard, chosen.as_ref(), &mut checked).await?;
+            self.shard(&shard, chosen.as_ref(), &mut spare, &mut checked).await?;
             (self.tell)(&checked);
+        }
+        // Of few objects chance may choose none, and "all is sound" would be said of nothing.
+        if checked.hashed == 0 && matches!(self.sample, Sample::Percent(percent) if percent > 0.0) {
+            self.read(spare.one.into_iter().collect(), &mut checked).await?;
         }
         Ok(checked)
     }
@@ -184,7 +189,13 @@ impl Check<'_> {
     }
 
     /// What rows and store say of the objects whose hash begins so.
-    async fn shard(&self, shard: &str, chosen: Option<&HashSet<String>>, checked: &mut Checked) -> Result<(), Error> {
+    async fn shard(
+        &self,
+        shard: &str,
+        chosen: Option<&HashSet<String>>,
+        spare: &mut Spare,
+        checked: &mut Checked,
+    ) -> Result<(), Error> {
         let mut there: HashMap<String, u64> = HashMap::new();
         for Listed { hash, name, bytes } in self.objects.list_shard(shard).await? {
             match hash {
@@ -203,9 +214,10 @@ impl Check<'_> {
             for row in rows {
                 checked.objects += 1;
                 match there.remove(&row.hash) {
-                    Some(bytes) if bytes == row.bytes.unsigned_abs() => {
-                        to_read.extend(self.is_chosen(&row.hash, chosen).then_some((row.hash, bytes)));
-                    }
+                    Some(bytes) if bytes == row.bytes.unsigned_abs() => match self.is_chosen(&row.hash, chosen) {
+                        true => to_read.push((row.hash, bytes)),
+                        false => spare.offer((row.hash, bytes)),
+                    },
                     Some(_) => self.wrong_size(&row, checked).await?,
                     None if row.named => self.missing(&row, checked).await?,
                     // Nobody names it, and a sweep that died may have come as far as this.
@@ -307,6 +319,22 @@ impl Check<'_> {
             self.add(checked, Kind::Corrupt, name, format!("has the bytes of {is}"), mended);
         }
         Ok(())
+    }
+}
+
+/// One of the objects that were not chosen, any with the same chance.
+#[derive(Default)]
+struct Spare {
+    one: Option<(String, u64)>,
+    offered: u64,
+}
+
+impl Spare {
+    fn offer(&mut self, object: (String, u64)) {
+        self.offered += 1;
+        if chance() * (self.offered as f64) < 1.0 {
+            self.one = Some(object);
+        }
     }
 }
 

@@ -98,7 +98,7 @@ pub async fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
             config.check()?;
             let stop = terminal::asked_to_stop();
             let archive = crate::archive(&config)?;
-            let listener = config.listener().await?;
+            let listener = config.listener()?;
             crate::run(&config, archive, listener, stop).await?;
         }
         Verb::Migrate { database } => {

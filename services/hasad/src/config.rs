@@ -11,7 +11,7 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
-use terminal::{Address, Secret, Unusable};
+use terminal::{Address, CannotListen, Secret, Streams, Unusable};
 use tokio::net::TcpListener;
 use url::Url;
 use vitals::Listen;
@@ -159,6 +159,7 @@ impl Place {
         let bucket = url.host_str().ok_or_else(|| bad("names no bucket: s3://bucket/prefix"))?;
         let root = Path::from_url_path(url.path()).map_err(|_| bad("has a prefix that no store takes"))?;
         self.check_endpoint()?;
+        self.check_keys()?;
         let store = self.s3(bucket).build().map_err(|error| bad(&outbox::in_words(&error)))?;
         Ok(Objects::new(Arc::new(store), root, !self.s3_unconditional, at_once))
     }
@@ -175,6 +176,31 @@ impl Place {
             ));
         }
         Ok(())
+    }
+
+    /// Only machines of Amazon may be given keys by others; every other store must be told them.
+    fn check_keys(&self) -> Result<(), Unusable> {
+        const KEY: &str = "--s3-access-key (AWS_ACCESS_KEY_ID)";
+        const SECRET: &str = "--s3-secret-key (AWS_SECRET_ACCESS_KEY)";
+        match (&self.s3_access_key, &self.s3_secret_key) {
+            (Some(_), Some(_)) => Ok(()),
+            (Some(_), None) => Err(Unusable(format!("{SECRET} is not set, and belongs to {KEY}"))),
+            (None, Some(_)) => Err(Unusable(format!("{KEY} is not set, and belongs to {SECRET}"))),
+            (None, None) if self.s3_token.is_some() => {
+                Err(Unusable(format!("{KEY} and {SECRET} are not set, and belong to --s3-token (AWS_SESSION_TOKEN)")))
+            }
+            (None, None) if self.is_amazons() => Ok(()),
+            (None, None) => {
+                Err(Unusable(format!("{KEY} and {SECRET} are not set, and a store that is not Amazon's needs them")))
+            }
+        }
+    }
+
+    fn is_amazons(&self) -> bool {
+        let Some(endpoint) = &self.s3_endpoint else { return true };
+        let url = Url::parse(endpoint.reveal()).ok();
+        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+        [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
     }
 
     fn s3(&self, bucket: &str) -> AmazonS3Builder {
@@ -270,9 +296,9 @@ pub struct Config {
     #[command(flatten)]
     pub database: Database,
 
-    /// Redis, as redis://host:6379/0, or rediss:// for TLS
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL", help_heading = STORES)]
-    pub redis_url: Option<Secret>,
+    #[allow(missing_docs)]
+    #[command(flatten, next_help_heading = STORES)]
+    pub streams: Streams,
 
     #[allow(missing_docs)]
     #[command(flatten)]
@@ -333,20 +359,15 @@ pub struct Config {
 
 impl Config {
     /// Takes the address at which the archive tells of itself, if there is one.
-    pub async fn listener(&self) -> Result<Option<TcpListener>, Unusable> {
-        vitals::open(self.listen).await.map_err(|wrong| Unusable(format!("--listen (HASAD_LISTEN) {wrong}")))
+    pub fn listener(&self) -> Result<Option<TcpListener>, CannotListen> {
+        vitals::open("--listen (HASAD_LISTEN)", self.listen)
     }
 
     /// What is wrong with the settings taken together, in one sentence.
     pub fn check(&self) -> Result<(), Unusable> {
         self.database.options()?;
-        let redis =
-            self.redis_url.as_ref().ok_or_else(|| Unusable("--redis-url (REDIS_URL) is not set".to_owned()))?;
+        self.streams.server()?;
         let rules = [
-            (
-                ["redis://", "rediss://", "unix://"].iter().any(|scheme| redis.reveal().starts_with(scheme)),
-                "--redis-url (REDIS_URL) must begin with redis://, rediss:// or unix://",
-            ),
             (!self.claim_after.is_zero(), "--claim-after (HASAD_CLAIM_AFTER) must not be 0"),
             (!self.write_max.is_zero(), "--write-max (HASAD_WRITE_MAX) must not be 0"),
             (
@@ -363,7 +384,68 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        place: Place,
+    }
+
+    /// Whatever the environment of the tests says of keys.
+    fn place(flags: &[&str]) -> Place {
+        let line = ["hasad", "--store", "s3://archive"].iter().chain(flags);
+        let Place { store, requests_max, s3_endpoint, s3_region, .. } =
+            Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}")).place;
+        let of = |flag: &str| flags.iter().skip_while(|word| **word != flag).nth(1).map(|value| Secret::from(*value));
+        Place {
+            store,
+            requests_max,
+            s3_endpoint,
+            s3_region,
+            s3_access_key: of("--s3-access-key"),
+            s3_secret_key: of("--s3-secret-key"),
+            s3_token: of("--s3-token"),
+            s3_virtual_host: false,
+            s3_unconditional: false,
+        }
+    }
+
+    #[test]
+    fn a_store_without_keys_is_refused_unless_the_machine_may_be_given_some() {
+        let elsewhere = ["--s3-endpoint", "http://127.0.0.1:9000"];
+        for (flags, missing) in [
+            (&[][..], &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"][..]),
+            (&["--s3-access-key", "hunter2"], &["(AWS_SECRET_ACCESS_KEY) is not set"]),
+            (&["--s3-secret-key", "hunter2"], &["(AWS_ACCESS_KEY_ID) is not set"]),
+            (&["--s3-token", "hunter2"], &["AWS_SESSION_TOKEN"]),
+        ] {
+            let said = place(&[&elsewhere[..], flags].concat()).open().expect_err("refused").0;
+            assert!(missing.iter().all(|name| said.contains(name)) && !said.contains("hunter2"), "{said}");
+        }
+        let both = ["--s3-access-key", "one", "--s3-secret-key", "two"];
+        for sound in [
+            &[][..],
+            &["--s3-endpoint", "https://s3.eu-central-1.amazonaws.com"],
+            &[&elsewhere[..], &both[..]].concat(),
+        ] {
+            assert!(place(sound).open().is_ok(), "{sound:?}");
+        }
+        assert!(place(&["--s3-access-key", "one"]).open().is_err(), "half a key is a mistake everywhere");
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_is_given_no_keys_is_told_what_to_set() {
+        // Nobody gives keys there.
+        let store = place(&[]).s3("archive").with_metadata_endpoint("http://127.0.0.1:1").build().expect("sound");
+        let objects = Objects::new(Arc::new(store), Path::default(), true, 1);
+        let error = Error::from(objects.get("0").await.expect_err("there are no keys"));
+        let words = outbox::in_words(&error);
+        assert!(words.contains("AWS_ACCESS_KEY_ID") && words.contains("AWS_SECRET_ACCESS_KEY"), "{words}");
+        assert!(matches!(error.failure(), outbox::Failure::Outage(_)));
+    }
 
     #[test]
     fn what_looks_at_everything_may_take_longer_than_one_statement() {

@@ -18,7 +18,13 @@ pub enum Error {
     Database(#[from] sqlx::Error),
     /// The store of objects did not do what it was asked.
     #[error("the object store")]
-    Objects(#[from] object_store::Error),
+    Objects(#[source] object_store::Error),
+    /// Nobody gives us keys for the store of objects.
+    #[error(
+        "the object store: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set, and this machine was given no role in \
+         their place"
+    )]
+    NoKeys(#[source] object_store::Error),
     /// The inbox, or what it lies in.
     #[error("the inbox")]
     Inbox(#[from] outbox::Error),
@@ -57,12 +63,26 @@ pub enum Error {
     /// The store is nobody's, although the database names objects in it.
     #[error(
         "the store has no object `owner`, and the database names {0} objects that ought to lie there: is the right store \
-         mounted, and is that its address? If it is the right one, put the text {1} there as `owner`"
+         mounted, and is that its address? If it is the right one, put the text {1} there as `owner`; `hasad fsck` then says what is \
+         missing, and `hasad import-ndjson --from-start` of an export brings it back"
     )]
     OwnerMissing(i64, String),
     /// Everything together took longer than it may.
     #[error("it took longer than {0:?}")]
     Slow(std::time::Duration),
+}
+
+/// Where Amazon's machines are given their keys: told in what goes wrong on the way there.
+const ROLES: [&str; 2] = ["/latest/api/token", "/latest/meta-data/"];
+
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        let words = outbox::in_words(&error);
+        match ROLES.iter().any(|path| words.contains(path)) {
+            true => Self::NoKeys(error),
+            false => Self::Objects(error),
+        }
+    }
 }
 
 impl Error {

@@ -66,7 +66,7 @@ pub enum Line {
 /// What a version says, as it is stored; checked against its name.
 pub(crate) async fn content(objects: &Objects, version: &Version) -> anyhow::Result<Option<Vec<u8>>> {
     let Some(name) = &version.object_hash else { return Ok(None) };
-    let bytes = objects.get(name).await.map_err(crate::Error::Objects)?;
+    let bytes = objects.get(name).await.map_err(crate::Error::from)?;
     let bytes = bytes.ok_or_else(|| anyhow::anyhow!("the object {name} is not in the store: see `hasad fsck`"))?;
     anyhow::ensure!(hash(&bytes) == *name, "the object {name} is damaged: see `hasad fsck`");
     Ok(Some(bytes))

@@ -10,6 +10,8 @@ use clap::{Args, Parser, ValueEnum};
 use fallah::Sources;
 use terminal::{LogFormat, Secret, Unusable, duration};
 
+use crate::whose;
+
 /// Headings of `--help`.
 const PLACES: &str = "Places";
 const PHASES: &str = "Phases of a migration (each is undone by its setting)";
@@ -24,7 +26,7 @@ const OUTPUT: &str = "Output";
     after_help = "Examples:
   pipeline                                             everything private, and a small news site to look at
   pipeline --sources sources.toml                      your own sites
-  DATABASE_URL=... REDIS_URL=... MEILI_URL=... pipeline
+  DATABASE_URL=... REDIS_URL=... MEILI_URL=... pipeline --sources sources.toml
   pipeline --hasad-consume off                         one stage rests, and its events wait
 
 Every setting of a part holds here, too, by its variable: see `relay run --help`, `fallah run --help`,
@@ -51,6 +53,10 @@ pub struct Config {
     /// The file that names the sources (none: a small news site comes with the program)
     #[arg(long, env = "FALLAH_SOURCES", value_name = "FILE", help_heading = PLACES)]
     pub sources: Option<PathBuf>,
+
+    /// On: without sources, the small news site goes also into servers and stores that are yours
+    #[arg(long, env = "PIPELINE_DEMO", default_value = "off", value_name = "WHETHER", help_heading = PLACES)]
+    pub demo: Switch,
 
     /// Off: pages are read and items written, and nobody is told until it is on again
     #[arg(long, env = "PIPELINE_PUBLISH_EVENTS", default_value = "on", value_name = "WHETHER", help_heading = PHASES)]
@@ -111,6 +117,19 @@ pub(crate) struct Places {
     pub(crate) home: String,
 }
 
+impl Places {
+    /// As far as they are known without the bundled site.
+    pub(crate) fn new(data: &Path, database_url: &str, redis_url: &str) -> Self {
+        Self {
+            data: data.to_owned(),
+            database_url: database_url.to_owned(),
+            redis_url: redis_url.to_owned(),
+            demo: None,
+            home: String::new(),
+        }
+    }
+}
+
 /// The settings of all parts.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -127,17 +146,17 @@ impl Config {
         }
         let url =
             |url: &Option<Secret>, instead: &str| url.as_ref().map_or(instead.to_owned(), |url| url.reveal().into());
-        let places = Places {
-            data: self.data.clone(),
-            database_url: url(&self.database_url, "postgres://127.0.0.1/postgres"),
-            redis_url: url(&self.redis_url, "redis://127.0.0.1"),
-            demo: None,
-            home: String::new(),
-        };
-        self.settings(&places)?;
+        let places = Places::new(
+            &self.data,
+            &url(&self.database_url, "postgres://127.0.0.1/postgres"),
+            &url(&self.redis_url, "redis://127.0.0.1"),
+        );
+        let settings = self.settings(&places)?;
         self.relay(&places, None)?;
         if self.sources.is_some() {
             self.sources(None)?;
+        } else if !self.demo.is_on() {
+            whose::spare_yours(self, &settings)?;
         }
         Ok(())
     }
@@ -249,6 +268,15 @@ mod tests {
     #[test]
     fn the_defaults_are_sound() {
         config(&[]).check().expect("sound");
+    }
+
+    #[test]
+    fn what_is_made_up_goes_into_your_servers_only_if_you_say_so() {
+        let yours = ["--database-url", "postgres://db.example/shop"];
+        let said = complaint(&yours);
+        assert!(said.contains("DATABASE_URL") && said.contains("PIPELINE_DEMO") && !said.contains('\n'), "{said}");
+        assert!(complaint(&["--redis-url", "redis://cache"]).contains("REDIS_URL"));
+        config(&[&yours[..], &["--demo", "on"]].concat()).check().expect("it was said");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use outbox::RetryPolicy;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
@@ -18,8 +19,8 @@ const SOUND_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<bool>);
 
-/// Who can wish so.
-#[derive(Debug)]
+/// Who can wish so. Cheap to clone.
+#[derive(Debug, Clone)]
 pub(crate) struct Stopper(watch::Sender<bool>);
 
 impl Stopper {
@@ -56,6 +57,19 @@ pub(crate) enum State {
     /// It has failed, and is begun again soon.
     Failed,
     Stopped,
+}
+
+impl State {
+    /// As it is told.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Starting => "starting",
+            Self::Working => "working",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// How a part stands.
@@ -113,8 +127,8 @@ impl Part {
 pub(crate) fn delay(failures: u32) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let chance = RandomState::new().hash_one(0_u8) as f64 / u64::MAX as f64;
-    let doubled = DELAY_MIN.saturating_mul(1 << failures.clamp(1, 16).saturating_sub(1)).min(DELAY_MAX);
-    doubled.mul_f64(0.75 + 0.25 * chance)
+    let policy = RetryPolicy { delay_min: DELAY_MIN, delay_max: DELAY_MAX, ..RetryPolicy::default() };
+    policy.delay(failures).mul_f64(0.75 + 0.25 * chance)
 }
 
 /// Runs a part until the wish to stop is there. What ends by itself has failed; so has what panics.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fallah::Crawler;
+use terminal::Streams;
 use tokio::sync::oneshot;
 
 use crate::config::{Config, Places, Settings};
@@ -47,19 +48,28 @@ impl Parts {
         articles: bisan::Store,
         stop: &Stop,
     ) -> Vec<oneshot::Receiver<()>> {
-        let redis_url = &places.redis_url;
         vec![
             self.relay(config, places, stop),
             self.fallah(config, settings, places.demo.clone(), stop),
             if config.hasad_consume.is_on() {
                 self.hasad(settings, stop)
             } else {
-                rest(&self.hasad, redis_url, (settings.hasad.stream.clone(), settings.hasad.group.clone()), stop)
+                rest(
+                    &self.hasad,
+                    &settings.hasad.streams,
+                    (settings.hasad.stream.clone(), settings.hasad.group.clone()),
+                    stop,
+                )
             },
             if config.bisan_consume.is_on() {
                 self.bisan(settings, articles, stop)
             } else {
-                rest(&self.bisan, redis_url, (contract::STREAM.to_owned(), contract::BISAN.to_owned()), stop)
+                rest(
+                    &self.bisan,
+                    &settings.bisan.streams,
+                    (contract::STREAM.to_owned(), contract::BISAN.to_owned()),
+                    stop,
+                )
             },
         ]
     }
@@ -91,7 +101,7 @@ impl Parts {
                     () = stop.clone().asked() => return Ok(()),
                 };
                 *crawling.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&crawler));
-                let listener = fallah.listener().await?;
+                let listener = fallah.listener()?;
                 Ok(fallah.crawl(&crawler, listener, stop.asked()).await?)
             }
         })
@@ -103,7 +113,16 @@ impl Parts {
             let hasad = hasad.clone();
             async move {
                 let archive = hasad::archive(&hasad)?;
-                let listener = hasad.listener().await?;
+                // What is lost is told now, and not with the next event; which waits for us meanwhile.
+                let owned = tokio::select! {
+                    owned = archive.own() => owned,
+                    () = stop.clone().asked() => return Ok(()),
+                };
+                if let Err(lost @ (hasad::Error::OwnerMissing(..) | hasad::Error::OtherOwner(..))) = owned {
+                    make_group(&hasad.streams, &hasad.stream, &hasad.group).await?;
+                    return Err(lost.into());
+                }
+                let listener = hasad.listener()?;
                 Ok(hasad::run(&hasad, archive, listener, stop.asked()).await?)
             }
         })
@@ -123,13 +142,13 @@ impl Parts {
 }
 
 /// A part that is off. Its group is there all the same, so that events wait for it, and nothing is trimmed before it has seen it.
-fn rest(part: &Part, redis_url: &str, (stream, group): (String, String), stop: &Stop) -> oneshot::Receiver<()> {
-    let (url, off) = (redis_url.to_owned(), part.clone());
+fn rest(part: &Part, streams: &Streams, (stream, group): (String, String), stop: &Stop) -> oneshot::Receiver<()> {
+    let (streams, off) = (streams.clone(), part.clone());
     keep_up(part.clone(), stop.clone(), 1, move |stop| {
-        let (url, stream, group, off) = (url.clone(), stream.clone(), group.clone(), off.clone());
+        let (streams, stream, group, off) = (streams.clone(), stream.clone(), group.clone(), off.clone());
         async move {
             loop {
-                make_group(&url, &stream, &group).await?;
+                make_group(&streams, &stream, &group).await?;
                 off.is(State::Off);
                 tokio::select! {
                     () = stop.clone().asked() => return Ok(()),
@@ -140,8 +159,16 @@ fn rest(part: &Part, redis_url: &str, (stream, group): (String, String), stop: &
     })
 }
 
-async fn make_group(url: &str, stream: &str, group: &str) -> anyhow::Result<()> {
-    let mut db = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+async fn make_group(streams: &Streams, stream: &str, group: &str) -> anyhow::Result<()> {
+    let terminal::Redis { url, ca } = streams.server()?;
+    let client = match ca {
+        None => redis::Client::open(url.reveal())?,
+        Some(pem) => {
+            let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
+            redis::Client::build_with_tls(url.reveal(), certificates)?
+        }
+    };
+    let mut db = client.get_multiplexed_async_connection().await?;
     let mut create = redis::cmd("XGROUP");
     create.arg("CREATE").arg(stream).arg(group).arg("0").arg("MKSTREAM");
     match create.exec_async(&mut db).await {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
-use terminal::{Secret, unusable};
+use terminal::Secret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, oneshot};
@@ -21,14 +21,14 @@ use crate::part::{Part, Stop, Stopper, keep_up};
 use crate::parts::Parts;
 use crate::private::{self, Kept};
 use crate::stages::Stages;
-use crate::web;
+use crate::{alone, web, whole, whose};
 
 /// Where people look, if nobody says otherwise. If it is taken, the next free one of some.
 const PORT: u16 = 7655;
 const PORTS_TRIED_MAX: u16 = 20;
 /// Ports of the programs that these are: nobody should find something else there.
 const NOT_THESE: [u16; 4] = [7654, 7656, 7657, 7658];
-/// A Postgres that was named may begin later than we do.
+/// So long it may take to begin.
 const TABLES_MAX: Duration = Duration::from_secs(60);
 const TABLES_RETRY: Duration = Duration::from_millis(500);
 /// For people who look.
@@ -41,15 +41,19 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs all of it until it is asked to stop.
 pub async fn run(config: Config) -> Result<()> {
+    let config = whose::without_our_own(config);
     config.check()?;
     terminal::trace(&config.log, config.log_format);
     // The one provider that is compiled in; a second call has nothing to do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (stopper, stop) = Stopper::new();
-    listen_to_signals(stopper);
+    listen_to_signals(stopper.clone());
 
     let private = config.database_url.is_none() || config.redis_url.is_none();
     let folder = Folder::open(&config.data, config.data_by_default(), private)?;
+    if config.database_url.is_none() {
+        whole::refuse_without_its_postgres(folder.path())?;
+    }
     // Dropped in the middle, servers end by their keepers.
     let begun = tokio::select! {
         begun = begin(&config, &folder, &stop) => begun?,
@@ -58,7 +62,7 @@ pub async fn run(config: Config) -> Result<()> {
             return Ok(());
         }
     };
-    begun.until_stopped(&config, &folder, stop).await
+    begun.until_stopped(&config, &folder, stopper, stop).await
 }
 
 /// The first signal is a wish; the second one is an end.
@@ -92,6 +96,7 @@ struct Begun {
 
 async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
     let data = folder.path();
+    say(&format!("data: {}", folder.with_its_place()));
     let (listener, home) = listen(config.listen).await?;
     let (postgres, redis) = servers(config, data).await?;
     let url = |kept: &Option<Arc<Kept>>, named: &Option<Secret>| {
@@ -103,24 +108,34 @@ async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
     let (database_url, redis_url) = (url(&postgres, &config.database_url), url(&redis, &config.redis_url));
     let servers: Vec<_> = postgres.into_iter().chain(redis).collect();
     for server in &servers {
-        say(&format!("{}: private, 127.0.0.1:{}", server.part().name, server.port()));
+        say(&format!("{}: private, 127.0.0.1:{}", server.title(), server.port()));
     }
+    let provisional = Places::new(data, &database_url, &redis_url);
+    let settings = config.settings(&provisional)?;
+    whose::in_words(config, &settings).iter().for_each(|line| say(line));
+    let yours = whose::yours(config, &settings);
+    folder.close(!yours.contains(&whose::OBJECTS), !yours.contains(&whose::ARTICLES))?;
 
-    make_tables(&database_url).await?;
+    let mut watching: Vec<_> = vec![];
+    let options = terminal::postgres(Some(&Secret::from(database_url.as_str())), "pipeline")?;
+    let mut db = open_patiently(&options).await?;
+    if config.database_url.is_some() && (config.hasad_consume.is_on() || config.bisan_consume.is_on()) {
+        let at = whose::postgres(config.database_url.as_ref());
+        alone::take(&mut db, &at).await?;
+        make_tables(&mut db).await?;
+        watching.push(tokio::spawn(alone::hold(db, options, at, stop.clone())));
+    } else {
+        make_tables(&mut db).await?;
+        db.close().await?;
+    }
     let clock = config.sources.is_none().then(|| Clock::open(data)).transpose()?;
-    let places = Places {
-        data: data.to_owned(),
-        database_url,
-        redis_url,
-        demo: clock.as_ref().map(demo::address),
-        home: home.clone(),
-    };
+    let places = Places { demo: clock.as_ref().map(demo::address), home: home.clone(), ..provisional };
     let settings = config.settings(&places)?;
     let articles = bisan::Store::open_or_make(&settings.bisan.database.database)
         .with_context(|| format!("the file {}", settings.bisan.database.database.display()))?;
     say("tables: made, or as they should be");
 
-    let watching = servers.iter().map(|server| tokio::spawn(Arc::clone(server).watch(stop.clone()))).collect();
+    watching.extend(servers.iter().map(|server| tokio::spawn(Arc::clone(server).watch(stop.clone()))));
     let parts = Parts::new();
     let names = [parts.relay.name, parts.fallah.name, parts.hasad.name, parts.bisan.name];
     let begun = parts.begin(config, &settings, &places, articles.clone(), stop);
@@ -149,8 +164,13 @@ async fn begin(config: &Config, folder: &Folder, stop: &Stop) -> Result<Begun> {
 }
 
 impl Begun {
-    async fn until_stopped(self, config: &Config, folder: &Folder, stop: Stop) -> Result<()> {
-        stop.asked().await;
+    async fn until_stopped(mut self, config: &Config, folder: &Folder, stopper: Stopper, stop: Stop) -> Result<()> {
+        // A pipeline that nobody can look at must not look as if it lived.
+        let early = tokio::select! {
+            () = stop.asked() => None,
+            ended = &mut self.serving => Some(ended),
+        };
+        stopper.stop();
         say("stopping");
         let end = Instant::now() + config.drain_max;
         for (name, ended) in self.ends {
@@ -161,7 +181,10 @@ impl Begun {
                 );
             }
         }
-        self.serving.await??;
+        let served = match early {
+            None => self.serving.await?,
+            Some(ended) => Err(ended?.err().unwrap_or_else(|| std::io::Error::other("by itself"))),
+        };
         for watching in self.watching {
             watching.await?;
         }
@@ -176,7 +199,7 @@ impl Begun {
             }
         }
         say(&format!("stopped; everything is in {}", folder.in_words()));
-        Ok(())
+        served.context("the HTTP server has ended")
     }
 }
 
@@ -197,14 +220,13 @@ async fn servers(config: &Config, data: &Path) -> Result<(Option<Arc<Kept>>, Opt
     tokio::try_join!(postgres, redis)
 }
 
-/// The tables of all parts but Bisan's, whose file makes its own.
-async fn make_tables(url: &str) -> Result<()> {
-    let options = terminal::postgres(Some(&Secret::from(url)), "pipeline")?;
+/// A Postgres that was named may begin later than we do.
+async fn open_patiently(options: &PgConnectOptions) -> Result<PgConnection> {
     let began = Instant::now();
     let mut said = false;
-    let mut db: PgConnection = loop {
-        match terminal::open(&options).await {
-            Ok(db) => break db,
+    loop {
+        match terminal::open(options).await {
+            Ok(db) => return Ok(db),
             Err(error @ sqlx::Error::Io(_)) if began.elapsed() < TABLES_MAX => {
                 if !std::mem::replace(&mut said, true) {
                     say(&format!("waiting for Postgres: {}", outbox::in_words(&error)));
@@ -213,19 +235,20 @@ async fn make_tables(url: &str) -> Result<()> {
             }
             Err(error) => return Err(error).context("Postgres"),
         }
-    };
-    fallah::migrate(&mut db).await?;
-    hasad::migrate(&mut db).await?;
-    db.close().await?;
+    }
+}
+
+/// The tables of all parts but Bisan's, whose file makes its own.
+async fn make_tables(db: &mut PgConnection) -> Result<()> {
+    fallah::migrate(db).await?;
+    hasad::migrate(db).await?;
     Ok(())
 }
 
 /// The address for people, bound, and how it is written.
 async fn listen(asked: Option<SocketAddr>) -> Result<(TcpListener, String)> {
     let listener = match asked {
-        Some(address) => TcpListener::bind(address)
-            .await
-            .map_err(|error| unusable(format!("--listen (PIPELINE_LISTEN) {address}: {error}")))?,
+        Some(address) => TcpListener::from_std(terminal::listen("--listen (PIPELINE_LISTEN)", address)?)?,
         None => {
             let mut found = None;
             for port in (PORT..PORT + PORTS_TRIED_MAX).filter(|port| !NOT_THESE.contains(port)) {

@@ -1,12 +1,15 @@
 //! How each stage stands: asked once a second at most, however many look.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use fallah::Crawler;
+use serde::Serialize;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
+use crate::part::Standing;
 use crate::parts::Parts;
 use crate::private::Kept;
 use crate::store::{self, Backlog, Happened, Lag};
@@ -31,24 +34,108 @@ pub(crate) struct Stages {
     /// The stream and the groups of archive and reader.
     pub(crate) stream: String,
     pub(crate) groups: [String; 2],
-    pub(crate) seen: Mutex<Option<(Instant, Arc<Value>)>>,
+    pub(crate) seen: Mutex<Option<(Instant, Arc<State>)>>,
+}
+
+/// How all of it stands, as `/stages` tells it.
+#[derive(Debug, Serialize)]
+pub(crate) struct State {
+    pub(crate) stages: All,
+    /// The newest first; none: Postgres does not say.
+    pub(crate) happened: Option<Vec<Happened>>,
+}
+
+/// Each stage, and the servers of our own.
+#[derive(Debug, Serialize)]
+pub(crate) struct All {
+    pub(crate) fallah: Fallah,
+    pub(crate) outbox: Option<Backlog>,
+    pub(crate) relay: Relay,
+    pub(crate) hasad: Hasad,
+    pub(crate) bisan: Bisan,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) postgres: Option<Server>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redis: Option<Server>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Fallah {
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    #[serde(flatten)]
+    pub(crate) fetched: Option<Fetched>,
+    pub(crate) items: Option<i64>,
+}
+
+/// What the crawler counts.
+#[derive(Debug)]
+pub(crate) struct Fetched(Arc<Crawler>);
+
+impl Fetched {
+    pub(crate) fn pages(&self) -> i64 {
+        i64::try_from(self.0.count().pages.load(Ordering::Relaxed)).unwrap_or(i64::MAX)
+    }
+}
+
+impl Serialize for Fetched {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.count().serialize(serializer)
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Relay {
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    /// The newest event that was sent.
+    pub(crate) sent: Option<i64>,
+    /// The operator's page.
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Hasad {
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    #[serde(flatten)]
+    pub(crate) lag: Option<Lag>,
+    pub(crate) versions: Option<i64>,
+    /// Of these, the ones in force.
+    pub(crate) active: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Bisan {
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    #[serde(flatten)]
+    pub(crate) lag: Option<Lag>,
+    pub(crate) articles: Option<i64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Server {
+    #[serde(flatten)]
+    pub(crate) standing: Standing,
+    pub(crate) port: u16,
 }
 
 impl Stages {
     /// How they stand now, or stood a moment ago.
-    pub(crate) async fn look(&self) -> Arc<Value> {
+    pub(crate) async fn look(&self) -> Arc<State> {
         let mut seen = self.seen.lock().await;
-        if let Some((at, value)) = &*seen
+        if let Some((at, state)) = &*seen
             && at.elapsed() < FRESH_FOR
         {
-            return Arc::clone(value);
+            return Arc::clone(state);
         }
-        let value = Arc::new(self.ask().await);
-        *seen = Some((Instant::now(), Arc::clone(&value)));
-        value
+        let state = Arc::new(self.ask().await);
+        *seen = Some((Instant::now(), Arc::clone(&state)));
+        state
     }
 
-    async fn ask(&self) -> Value {
+    async fn ask(&self) -> State {
         let from_postgres = async {
             let (backlog, lags, happened, items) = tokio::try_join!(
                 store::backlog(&self.db, &self.stream),
@@ -64,43 +151,35 @@ impl Stages {
             self.articles.read(|db| bisan::store::count(db, COUNT_MAX)),
         );
         // What a store does not say now is null: the page says that, and goes on.
-        let postgres: Option<(Backlog, Vec<Lag>, Vec<Happened>, i64)> = postgres.ok().and_then(Result::ok);
-        let versions = versions.ok().and_then(Result::ok);
-        let crawler = self.parts.crawling.lock().ok().and_then(|crawler| crawler.clone());
-        let fetched = crawler.and_then(|crawler| serde_json::to_value(crawler.count()).ok());
-        let lag_of = |group: &str| {
-            let lags = &postgres.as_ref()?.1;
-            lags.iter().find(|lag| lag.group_name == group).and_then(|lag| serde_json::to_value(lag).ok())
+        let (backlog, lags, happened, items) = match postgres.ok().and_then(Result::ok) {
+            Some((backlog, lags, happened, items)) => (Some(backlog), lags, Some(happened), Some(items)),
+            None => (None, vec![], None, None),
         };
-        let part = |part: &crate::part::Part, more: Value| merged(json!(part.standing()), more);
-        let mut stages = json!({
-            "fallah": merged(part(&self.parts.fallah, fetched.unwrap_or_default()), json!({
-                "items": postgres.as_ref().map(|all| all.3),
-            })),
-            "outbox": postgres.as_ref().map(|all| json!(all.0)),
-            "relay": part(&self.parts.relay, json!({
-                "sent": postgres.as_ref().map(|all| all.0.sent), "url": self.parts.operator.url(),
-            })),
-            "hasad": part(&self.parts.hasad, merged(lag_of(&self.groups[0]).unwrap_or_default(), json!({
-                "versions": versions.map(|all| all.0), "active": versions.map(|all| all.1),
-            }))),
-            "bisan": part(&self.parts.bisan, merged(lag_of(&self.groups[1]).unwrap_or_default(), json!({
-                "articles": articles.ok(),
-            }))),
-        });
-        for server in &self.servers {
-            stages[server.part().name] = merged(json!(server.part().standing()), json!({ "port": server.port() }));
-        }
-        json!({ "stages": stages, "happened": postgres.map(|all| all.2) })
+        let (versions, active) = versions.ok().and_then(Result::ok).unzip();
+        let lag_of = |group: &str| lags.iter().find(|lag| lag.group_name == group).cloned();
+        let [of_archive, of_reader] = self.groups.each_ref().map(|group| lag_of(group));
+        let parts = &self.parts;
+        let server = |name: &str| {
+            let server = self.servers.iter().find(|server| server.part().name == name)?;
+            Some(Server { standing: server.part().standing(), port: server.port() })
+        };
+        let stages = All {
+            fallah: Fallah { standing: parts.fallah.standing(), fetched: self.fetched(), items },
+            outbox: backlog,
+            relay: Relay {
+                standing: parts.relay.standing(),
+                sent: backlog.map(|backlog| backlog.sent),
+                url: parts.operator.url(),
+            },
+            hasad: Hasad { standing: parts.hasad.standing(), lag: of_archive, versions, active },
+            bisan: Bisan { standing: parts.bisan.standing(), lag: of_reader, articles: articles.ok() },
+            postgres: server("postgres"),
+            redis: server("redis"),
+        };
+        State { stages, happened }
     }
-}
 
-/// Both objects as one.
-fn merged(mut one: Value, other: Value) -> Value {
-    match (&mut one, other) {
-        (Value::Object(one), Value::Object(other)) => one.extend(other),
-        (Value::Null, other) => one = other,
-        _ => {}
+    fn fetched(&self) -> Option<Fetched> {
+        self.parts.crawling.lock().ok()?.clone().map(Fetched)
     }
-    one
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 /// Where the server that answers here has its data.
 pub(crate) async fn data_folder(url: &str) -> sqlx::Result<String> {
@@ -13,8 +13,13 @@ pub(crate) async fn data_folder(url: &str) -> sqlx::Result<String> {
     Ok(folder)
 }
 
+/// Whether this session is now the one pipeline of its database.
+pub(crate) async fn alone(db: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("select pg_try_advisory_lock(hashtext('pipeline'))").fetch_one(db).await
+}
+
 /// What waits in the outbox for a stream, and how far the stream has come.
-#[derive(Debug, Default, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, Default, Serialize, sqlx::FromRow)]
 pub(crate) struct Backlog {
     /// Not sent yet.
     pub(crate) waits: i64,
@@ -39,7 +44,7 @@ pub(crate) async fn backlog(db: &PgPool, stream: &str) -> sqlx::Result<Backlog> 
 }
 
 /// How far a group has come.
-#[derive(Debug, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
 pub(crate) struct Lag {
     #[serde(skip)]
     pub(crate) group_name: String,

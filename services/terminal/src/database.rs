@@ -5,6 +5,7 @@ use std::str::FromStr;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection};
 
+use crate::setting::{is_torn, unreadable};
 use crate::{Secret, Unusable};
 
 /// How to connect to DATABASE_URL under a name that `pg_stat_activity` shows; checked, not connected.
@@ -14,8 +15,9 @@ pub fn postgres(url: Option<&Secret>, application: &str) -> Result<PgConnectOpti
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(bad("must begin with postgres://"));
     }
-    // The library's own message may quote the URL, and with it the password.
-    let options = PgConnectOptions::from_str(url).map_err(|_| bad("cannot be read"))?;
+    // The library's own message may quote the URL, and with it the password. One that can be read may still not be what was meant.
+    let read = PgConnectOptions::from_str(url).ok().filter(|_| !is_torn(url));
+    let options = read.ok_or_else(|| bad(unreadable(url)))?;
     Ok(options.application_name(application).disable_statement_logging())
 }
 
@@ -44,5 +46,17 @@ mod tests {
         assert_eq!(wrong.0, "--database-url (DATABASE_URL) must begin with postgres://");
         let wrong = postgres(Some(&"postgres://me:hunter2@x:port/".into()), "x").expect_err("wrong");
         assert_eq!(wrong.0, "--database-url (DATABASE_URL) cannot be read");
+    }
+
+    #[test]
+    fn a_sign_that_a_url_needs_for_itself_is_hinted_at_and_the_password_is_not_shown() {
+        for password in ["hunter/2", "hunter?2", "hunter#2", "12/hunter", "12#hunter"] {
+            let wrong = postgres(Some(&format!("postgres://me:{password}@x/db").as_str().into()), "x");
+            let why = wrong.map(|_| ()).expect_err(password).0;
+            assert!(why.contains("write % as %25") && !why.contains("hunter"), "{why}");
+        }
+        for sound in ["me:hunter%2F2@x/db", "x/db?application_name=a@b", "me:hunter2@x/a@b"] {
+            assert!(postgres(Some(&format!("postgres://{sound}").as_str().into()), "x").is_ok(), "{sound}");
+        }
     }
 }

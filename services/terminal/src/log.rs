@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,12 +26,22 @@ pub fn log_filter(text: &str) -> Result<String, String> {
     EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
+/// A time as everything else tells it: UTC, to the millisecond.
+struct Time;
+
+impl FormatTime for Time {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        write!(w, "{:.3}", jiff::Timestamp::now())
+    }
+}
+
 /// Lets the log begin. What the driver of Postgres warns of when a connection ends, our own lines say better.
 pub fn trace(filter: &str, format: LogFormat) {
     let ours = filter == "off" || filter.contains("sqlx");
     let filter = if ours { filter.to_owned() } else { format!("{filter},sqlx=error") };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
+        .with_timer(Time)
         .with_writer(std::io::stderr)
         .with_target(false);
     match format {

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
@@ -61,7 +62,7 @@ pub(crate) fn with_files(
             failed(&argument, format!("{name} and {name_file} are both set, and one is enough"));
             return argument;
         }
-        match read(&file) {
+        match read_secret(Path::new(&file)) {
             // The value lives as long as the program does, like all of its settings.
             Ok(value) => argument.default_value(&*value.leak()).hide_default_value(true),
             Err(why) => {
@@ -84,8 +85,8 @@ fn with_help(verb: Command, others: &[OsString]) -> Command {
     verb.after_help(format!("{before}{HELP}\n{}", names.join(", ")))
 }
 
-/// The line that the file holds.
-fn read(file: &OsStr) -> Result<String, String> {
+/// The line that a file of a secret holds; or why it cannot be used, without what is in it.
+pub fn read_secret(file: &Path) -> Result<String, String> {
     let mut text = String::new();
     let opened = File::open(file).map_err(|error| error.to_string())?;
     opened.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;

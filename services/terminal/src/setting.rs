@@ -69,6 +69,29 @@ impl From<&str> for Address {
     }
 }
 
+/// Whether the password of a URL ends it too early: what is left of it stands in the path.
+pub(crate) fn is_torn(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    !authority.contains('@')
+        && path.starts_with(['/', '#'])
+        && path.split('?').next().unwrap_or_default().contains('@')
+}
+
+/// What is wrong with a URL that cannot be read; never the URL itself. A password is the usual reason.
+pub fn unreadable(url: &str) -> &'static str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let password = rest.rsplit_once('@').and_then(|(credentials, _)| credentials.split_once(':')).map(|(_, it)| it);
+    let sound = password.is_none_or(|password| {
+        let hex = |text: &str| text.len() >= 2 && text.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+        !password.contains(['/', '?', '#', '[', ']', '@', ' ']) && password.split('%').skip(1).all(hex)
+    });
+    match sound {
+        true => "cannot be read",
+        false => "cannot be read: in a password write % as %25, / as %2F, ? as %3F, # as %23 and @ as %40",
+    }
+}
+
 /// `300ms`, `2s`, `24h`, `7d`, or `0`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     if text.trim() == "0" {

@@ -14,6 +14,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore};
 
+use terminal::CannotListen;
+
+use crate::ears::ears;
 use crate::{Listen, MIME, Text};
 
 /// An answer about a store is so old at most.
@@ -35,20 +38,23 @@ pub trait Vital: Send + Sync + 'static {
     fn of_store(&self, text: &mut Text) -> impl Future<Output = Result<(), String>> + Send;
 }
 
-/// Takes the address, if there is one. What is wrong with it is said in words.
-pub async fn open(listen: Listen) -> Result<Option<TcpListener>, String> {
+/// Takes the address of a setting such as `--listen (HASAD_LISTEN)`, if there is one.
+pub fn open(setting: &str, listen: Listen) -> Result<Option<TcpListener>, CannotListen> {
     let Listen::At(address) = listen else { return Ok(None) };
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    tracing::info!(%address, "tells of itself at /live, /ready and /metrics");
-    Ok(Some(listener))
+    let listener = terminal::listen(setting, address)?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "tells of itself at /live, /ready and /metrics");
+    }
+    Ok(Some(TcpListener::from_std(listener)?))
 }
 
-/// Answers until it is dropped; without a listener there is nobody to answer.
+/// Answers until it is dropped, or its listener dies; without a listener there is nobody to answer.
 pub async fn serve(listener: Option<TcpListener>, vital: impl Vital) -> io::Result<()> {
-    match listener {
-        Some(listener) => axum::serve(listener, router(Arc::new(Desk { vital, seen: Mutex::default() }))).await,
-        None => std::future::pending().await,
+    let Some(listener) = listener else { return std::future::pending().await };
+    let (ears, death) = ears(listener);
+    tokio::select! {
+        served = axum::serve(ears, router(Arc::new(Desk { vital, seen: Mutex::default() }))) => served,
+        error = death => Err(error),
     }
 }
 

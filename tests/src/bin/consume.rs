@@ -25,7 +25,7 @@ struct Options {
     sqlite: Option<PathBuf>,
     #[arg(long)]
     stream: Vec<String>,
-    /// As `topic:count`.
+    /// As `stream:count`.
     #[arg(long)]
     partitions: Option<String>,
     #[arg(long)]
@@ -125,8 +125,8 @@ async fn main() -> anyhow::Result<()> {
     for stream in &options.stream {
         builder = builder.stream(stream);
     }
-    if let Some((topic, count)) = options.partitions.as_deref().and_then(|partitions| partitions.rsplit_once(':')) {
-        builder = builder.partitions(topic, count.parse()?);
+    if let Some((stream, count)) = options.partitions.as_deref().and_then(|partitions| partitions.rsplit_once(':')) {
+        builder = builder.partitions(stream, count.parse()?);
     }
     let mut term = signal(SignalKind::terminate())?;
     let consumer = builder.build()?;

@@ -317,6 +317,13 @@ impl Door {
         self.say(hset).await
     }
 
+    /// Takes back what this consumer has said of itself: nobody bears its name again.
+    pub(crate) async fn tell_no_more(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+        let mut hdel = cmd("HDEL");
+        hdel.arg(names.stats()).arg(me);
+        self.say(hdel).await
+    }
+
     /// Something for people only: whatever Redis has against it, the work goes on.
     async fn say(&mut self, command: Cmd) -> Result<(), Trouble> {
         match command.exec_async(&mut self.hand).await {

@@ -180,7 +180,7 @@ async function pauseOrResume(button) {
   button.disabled = true;
   try {
     const changed = await post(`/${wish}`, stream ? { stream } : { all: true });
-    say(changed.heard === false ? "Written down; the relay has not heard it yet." : wish === "pause" ? `Paused: ${what}.` : `Resumed: ${what}.`);
+    say(changed.heard === false ? "Written down; a relay has not heard it yet." : wish === "pause" ? `Paused: ${what}.` : `Resumed: ${what}.`);
   } catch (error) {
     say(sentence(error.message));
   }

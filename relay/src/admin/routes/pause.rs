@@ -26,7 +26,7 @@ pub(crate) struct Which {
 
 /// Sends nothing any more, to one stream or at all, until somebody resumes. Everything else goes on; what is written waits.
 ///
-/// It outlives the relay. The answer comes when the relay that works has heard it: from then on nothing is sent.
+/// It outlives the relay. The answer comes when every relay that sends has heard it: from then on nothing is sent.
 #[utoipa::path(post, path = "/pause", tag = "pause", request_body = Which,
     responses((status = 200, body = Changed), (status = 400, body = Problem), (status = 503, body = Problem)))]
 pub(crate) async fn pause(

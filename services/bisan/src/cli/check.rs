@@ -8,7 +8,7 @@ use serde_json::json;
 use terminal::{print, print_json, printable, table};
 
 use super::opened;
-use super::status::refusals;
+use super::status::{NOT_USED, refusals};
 use crate::config::Database;
 use crate::store::{self, Health};
 
@@ -67,6 +67,9 @@ pub(super) fn repair(arguments: &RepairArgs) -> anyhow::Result<ExitCode> {
     Ok(if health.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// So many of the counts are about the search index.
+const OF_THE_INDEX: usize = 2;
+
 fn report(health: &Health) -> String {
     let counts = [
         ("live articles", health.articles.to_string()),
@@ -77,7 +80,13 @@ fn report(health: &Health) -> String {
         ("to be brought to the index", health.dirty.to_string()),
         ("not taken by the index", health.refused.to_string()),
     ];
-    let mut text = table(&counts.map(|(what, count)| [what.to_owned(), count]));
+    // Without a search index nothing waits for one.
+    let counts = if health.indexed { &counts[..] } else { &counts[..counts.len() - OF_THE_INDEX] };
+    let rows: Vec<_> = counts.iter().map(|(what, count)| [(*what).to_owned(), count.clone()]).collect();
+    let mut text = table(&rows);
+    if !health.indexed {
+        text += &format!("{NOT_USED}\n");
+    }
     text += &refusals(&health.refused_articles);
     for (kind, finding) in &health.findings {
         text += &format!("{kind}: {}\n", finding.count);

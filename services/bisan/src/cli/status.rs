@@ -15,6 +15,9 @@ use crate::store::{self, Refused, Standing};
 /// So many refused articles are listed.
 const LISTED_MAX: usize = 100;
 
+/// What is said where there is no search index.
+pub(super) const NOT_USED: &str = "search index: not used; SQLite answers every search";
+
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     #[command(flatten)]
@@ -38,7 +41,9 @@ pub(super) struct StatusArgs {
 
 pub(super) async fn status(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
     let store = opened(&arguments.database)?;
-    let (standing, refused) = store.read_now(|tx| Ok((store::standing(tx)?, store::refusals(tx, LISTED_MAX)?)))?;
+    let (standing, refused, known) =
+        store.read_now(|tx| Ok((store::standing(tx)?, store::refusals(tx, LISTED_MAX)?, store::is_indexed(tx)?)))?;
+    let used = Used::of(&arguments.index, known);
     let compared = if arguments.compare {
         arguments.index.check()?;
         Some(compare(&store, &arguments.index, arguments.mend).await.map_err(told)?)
@@ -46,9 +51,9 @@ pub(super) async fn status(arguments: &StatusArgs) -> anyhow::Result<ExitCode> {
         None
     };
     if arguments.json {
-        print_json(&json!({ "index": standing, "refused": refused, "compared": compared }))?;
+        print_json(&json!({ "used": used, "index": standing, "refused": refused, "compared": compared }))?;
     } else {
-        print(&words(&standing, &refused));
+        print(&words(used, &standing, &refused));
         print(&compared.as_ref().map_or_else(String::new, differences));
     }
     let same = compared.is_none_or(|compared| compared.is_same());
@@ -66,7 +71,34 @@ fn differences(compared: &Comparison) -> String {
     text
 }
 
-fn words(standing: &Standing, refused: &[Refused]) -> String {
+/// Whether there is a search index at all. Without one the file answers, and what waits for it is no backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Used {
+    /// An address is set.
+    Yes,
+    /// None is set here; and the file was brought to one.
+    NotHere,
+    /// There is none, and there was none.
+    No,
+}
+
+impl Used {
+    fn of(index: &SearchServer, known: bool) -> Self {
+        match (index.is_set(), known) {
+            (true, _) => Self::Yes,
+            (false, true) => Self::NotHere,
+            (false, false) => Self::No,
+        }
+    }
+}
+
+fn words(used: Used, standing: &Standing, refused: &[Refused]) -> String {
+    let not_set = match used {
+        Used::No => return format!("{NOT_USED}\n"),
+        Used::NotHere => "MEILI_URL is not set here; what waits is remembered for the index that was there\n",
+        Used::Yes => "",
+    };
     let since = standing.dirty_since.map_or_else(String::new, |since| {
         let seconds = jiff::Timestamp::now().as_second() - since;
         format!(", the oldest for {}", age(seconds.max(0) as f64))
@@ -80,7 +112,7 @@ fn words(standing: &Standing, refused: &[Refused]) -> String {
         ["not taken by the index".to_owned(), standing.refused.to_string()],
         ["spare index".to_owned(), spare],
     ];
-    table(&rows) + &refusals(refused)
+    not_set.to_owned() + &table(&rows) + &refusals(refused)
 }
 
 /// Articles that the index does not take, a line each.

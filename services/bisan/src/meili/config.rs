@@ -7,8 +7,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use terminal::{Secret, Unusable, duration};
 
-/// A longer key file is no key.
-const KEY_BYTES_MAX: usize = 4096;
 /// Meilisearch itself allows 512 bytes; ours get a suffix.
 const INDEX_CHARS_MAX: usize = 400;
 
@@ -91,6 +89,11 @@ impl SearchServer {
         }
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_set(&self) -> bool {
+        self.meili_url.as_deref().is_some_and(|url| !url.is_empty())
+    }
+
     /// The address, without a slash at its end.
     pub(crate) fn url(&self) -> Result<Option<String>, String> {
         let Some(url) = self.meili_url.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
@@ -117,12 +120,10 @@ impl SearchServer {
             return Err("give either --meili-key (MEILI_KEY) or --meili-key-file (MEILI_KEY_FILE)".to_owned());
         }
         let bad = |why: String| format!("--meili-key-file (MEILI_KEY_FILE) {}: {why}", file.display());
-        let text = std::fs::read_to_string(file).map_err(|error| bad(error.to_string()))?;
-        let key = text.trim();
-        match key.len() {
-            0 => Err(bad("there is nothing in it".to_owned())),
-            1..=KEY_BYTES_MAX => Ok(Some(key.into())),
-            _ => Err(bad("that is too long for a key".to_owned())),
+        let line = terminal::read_secret(file).map_err(bad)?;
+        match line.trim() {
+            "" => Err(bad("there is nothing in it".to_owned())),
+            key => Ok(Some(key.into())),
         }
     }
 

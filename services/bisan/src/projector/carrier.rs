@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use outbox::RetryPolicy;
+
 use crate::meili::{Blame, Ended, Fault, Meili, TaskId, Trouble};
 use crate::store::Item;
 
@@ -210,8 +212,9 @@ impl Backoff {
 
     /// How long to wait now. What the server asks for comes first, and chance on top of it.
     pub(crate) fn wait(&mut self, retry_after: Option<Duration>) -> Duration {
-        let longest = DELAY_MIN.saturating_mul(1 << self.failures.min(16)).min(DELAY_MAX);
         self.failures += 1;
+        let policy = RetryPolicy { delay_min: DELAY_MIN, delay_max: DELAY_MAX, ..RetryPolicy::default() };
+        let longest = policy.delay(self.failures);
         retry_after.unwrap_or_default() + longest.mul_f64(chance())
     }
 }

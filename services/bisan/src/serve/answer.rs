@@ -5,19 +5,19 @@ use axum::response::{IntoResponse, Response};
 use maud::Markup;
 use serde::Serialize;
 
-use super::page;
+use super::{Site, page};
 use crate::Error;
 
 /// What the client wants to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
-    Page,
+    Page(Site),
     Json,
 }
 
 impl Wanted {
     /// JSON for who asks for it more than for a page; a page for everybody else.
-    pub(super) fn by(headers: &HeaderMap) -> Self {
+    pub(super) fn by(headers: &HeaderMap, site: Site) -> Self {
         let (mut page, mut json) = (0.0, 0.0);
         let accept = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
         for kind in accept.flat_map(|value| value.split(',')) {
@@ -30,7 +30,11 @@ impl Wanted {
                 _ => {}
             }
         }
-        if json > page { Self::Json } else { Self::Page }
+        if json > page { Self::Json } else { Self::Page(site) }
+    }
+
+    pub(super) fn is_page(self) -> bool {
+        self != Self::Json
     }
 }
 
@@ -59,8 +63,8 @@ impl Problem {
     pub(super) fn answer(&self, wanted: Wanted) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = match wanted {
-            Wanted::Page => {
-                let page = page::problem(self.status, self.title, &self.detail).into_string();
+            Wanted::Page(site) => {
+                let page = page::problem(site, self.status, self.title, &self.detail).into_string();
                 (status, [(header::CONTENT_TYPE, HTML)], page).into_response()
             }
             Wanted::Json => {
@@ -103,7 +107,7 @@ pub(super) fn fresh(
     changed_at: Option<i64>,
 ) -> Response {
     let (kind, body) = match wanted {
-        Wanted::Page => (HTML, page().into_string()),
+        Wanted::Page(_) => (HTML, page().into_string()),
         Wanted::Json => match json() {
             Ok(text) => (JSON, text),
             Err(error) => {
@@ -161,17 +165,20 @@ mod tests {
     fn wanted(accept: &str) -> Wanted {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().expect("a value"));
-        Wanted::by(&headers)
+        Wanted::by(&headers, Site::default())
     }
 
     #[test]
     fn who_asks_for_json_gets_it_and_everybody_else_a_page() {
         assert_eq!(wanted("application/json"), Wanted::Json);
         assert_eq!(wanted("application/json, text/plain, */*"), Wanted::Json);
-        assert_eq!(wanted("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"), Wanted::Page);
-        assert_eq!(wanted("application/json;q=0.5, text/html"), Wanted::Page);
-        assert_eq!(wanted("*/*"), Wanted::Page);
-        assert_eq!(Wanted::by(&HeaderMap::new()), Wanted::Page);
+        assert_eq!(
+            wanted("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+            Wanted::Page(Site::default())
+        );
+        assert_eq!(wanted("application/json;q=0.5, text/html"), Wanted::Page(Site::default()));
+        assert_eq!(wanted("*/*"), Wanted::Page(Site::default()));
+        assert_eq!(Wanted::by(&HeaderMap::new(), Site::default()), Wanted::Page(Site::default()));
     }
 
     #[test]

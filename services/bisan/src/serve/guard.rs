@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::sync::Semaphore;
 
+use super::Site;
 use super::answer::{Problem, Wanted};
 
 /// A longer address asks for nothing that we have.
@@ -31,8 +33,13 @@ const HEADERS: [(header::HeaderName, &str); 5] = [
     (header::HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-pub(super) async fn guard(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let wanted = Wanted::by(request.headers());
+pub(super) async fn guard(
+    State(turns): State<Arc<Semaphore>>,
+    Extension(site): Extension<Site>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wanted = Wanted::by(request.headers(), site);
     let mut response = admitted(&turns, wanted, request, next).await;
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

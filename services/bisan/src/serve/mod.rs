@@ -28,10 +28,24 @@ pub(crate) use asked::time;
 pub use asked::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 pub use metrics::METRICS;
 
-/// What is served, searching by the index if there is one: for a program that serves more than this. `history` is where such a
-/// program shows earlier versions of an article: its path, to which the article's address is added as `?url=`.
-pub fn router(store: Store, index: Option<Searcher>, history: Option<&'static str>) -> Router {
-    routes::router(store, index, history)
+/// As what the pages are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// What stands at the head of each page, and leads to its start.
+    pub name: &'static str,
+    /// Where earlier versions of an article are shown, if anywhere: a path, to which the article's address is added as `?url=`.
+    pub history: Option<&'static str>,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self { name: "Bisan", history: None }
+    }
+}
+
+/// What is served, searching by the index if there is one: for a program that serves more than this, as its site.
+pub fn router(store: Store, index: Option<Searcher>, site: Site) -> Router {
+    routes::router(store, index, site)
 }
 
 /// Serves until `shutdown` resolves, searching by the index if there is one; then answers under way have so long to end.
@@ -47,13 +61,15 @@ pub async fn serve(
         shutdown.await;
         let _ = stop.send(true);
     };
-    let serving = axum::serve(listener, routes::router(store, index, None)).with_graceful_shutdown(asked);
+    let (ears, death) = vitals::ears(listener);
+    let serving = axum::serve(ears, routes::router(store, index, Site::default())).with_graceful_shutdown(asked);
     let patience = async {
         let _ = stopped.wait_for(|stopped| *stopped).await;
         tokio::time::sleep(drain_max).await;
     };
     tokio::select! {
         served = serving => served,
+        error = death => Err(error),
         () = patience => {
             tracing::warn!("answers that did not end in time are cut off");
             Ok(())

@@ -9,6 +9,7 @@ use self::parts::{
     FILTERS, articles_in_words, count, direction, empty, facts, filters, frame, headline, host, item, items,
     language, marked, marked_text, moment, outside, pager, sentence, signed,
 };
+use super::Site;
 use super::asked::{Asked, escaped};
 use crate::search::Found;
 use crate::store::{Choices, Full, Person, Summary};
@@ -18,9 +19,10 @@ pub(super) const SCRIPT: &str = include_str!("page.js");
 pub(super) const ICON: &str = include_str!("icon.svg");
 
 /// The newest articles.
-pub(super) fn list(asked: &Asked, choices: &Choices, articles: &[Summary], next: Option<&str>) -> Markup {
+pub(super) fn list(site: Site, asked: &Asked, choices: &Choices, articles: &[Summary], next: Option<&str>) -> Markup {
     let filtered = FILTERS.iter().any(|name| asked.get(name).is_some());
     frame(
+        site.name,
         "Newest articles",
         asked.get("q"),
         html! {
@@ -41,6 +43,7 @@ pub(super) fn list(asked: &Asked, choices: &Choices, articles: &[Summary], next:
 
 /// What was found; nothing was looked for yet: `None`.
 pub(super) fn search(
+    site: Site,
     asked: &Asked,
     choices: &Choices,
     found: Option<&Found>,
@@ -50,6 +53,7 @@ pub(super) fn search(
     let query = asked.get("q").unwrap_or_default();
     let title = if query.is_empty() { "Search".to_owned() } else { format!("{query} · Search") };
     frame(
+        site.name,
         &title,
         Some(query),
         html! {
@@ -89,12 +93,13 @@ pub(super) fn search(
 }
 
 /// One article, with a link to its earlier versions where they are shown.
-pub(super) fn article(article: &Full, history: Option<&str>) -> Markup {
+pub(super) fn article(site: Site, article: &Full) -> Markup {
     let summary = &article.summary;
     let paragraphs = || article.body.split("\n\n").map(str::trim).filter(|text| !text.is_empty());
     let repeats_lead =
         paragraphs().next().is_some_and(|first| first.starts_with(summary.lead.trim_end_matches('…').trim()));
     frame(
+        site.name,
         &headline(&summary.title),
         None,
         html! {
@@ -124,7 +129,7 @@ pub(super) fn article(article: &Full, history: Option<&str>) -> Markup {
                     "Version " (summary.version) ", fetched " (moment(&article.fetched_at))
                     @if let Some(modified) = &article.modified_at { ", changed there " (moment(modified)) }
                     "."
-                    @if let Some(path) = history {
+                    @if let Some(path) = site.history {
                         " " a href={ (path) "?url=" (escaped(&summary.source_url)) } { "All versions" }
                     }
                 }
@@ -134,8 +139,9 @@ pub(super) fn article(article: &Full, history: Option<&str>) -> Markup {
 }
 
 /// Somebody, and what they wrote.
-pub(super) fn author(person: &Person, articles: &[Summary], next: Option<&str>) -> Markup {
+pub(super) fn author(site: Site, person: &Person, articles: &[Summary], next: Option<&str>) -> Markup {
     frame(
+        site.name,
         &person.name,
         None,
         html! {
@@ -161,8 +167,9 @@ pub(super) fn author(person: &Person, articles: &[Summary], next: Option<&str>) 
 }
 
 /// What went wrong.
-pub(super) fn problem(status: u16, title: &str, detail: &str) -> Markup {
+pub(super) fn problem(site: Site, status: u16, title: &str, detail: &str) -> Markup {
     frame(
+        site.name,
         title,
         None,
         html! {

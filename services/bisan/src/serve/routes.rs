@@ -13,16 +13,12 @@ use tokio::sync::Semaphore;
 
 use super::answer::{self, Problem, Wanted};
 use super::asked::Asked;
-use super::{guard, metrics, page};
+use super::{Site, guard, metrics, page};
 use crate::search::{self, PAGE_MAX};
 use crate::store::{self, Cursor, Filter, Order, Summary};
 use crate::{Error, Searcher, Store};
 
-/// Where earlier versions of an article are shown, if anywhere.
-#[derive(Clone, Copy)]
-struct History(Option<&'static str>);
-
-pub(super) fn router(store: Store, index: Option<Searcher>, history: Option<&'static str>) -> Router {
+pub(super) fn router(store: Store, index: Option<Searcher>, site: Site) -> Router {
     Router::new()
         .route("/", get(articles))
         .route("/articles", get(articles))
@@ -39,19 +35,24 @@ pub(super) fn router(store: Store, index: Option<Searcher>, history: Option<&'st
         .method_not_allowed_fallback(read_only)
         .layer(from_fn_with_state(Arc::new(Semaphore::new(guard::REQUESTS_MAX)), guard::guard))
         .layer(Extension(index))
-        .layer(Extension(History(history)))
+        .layer(Extension(site))
         .with_state(store)
 }
 
 /// The newest articles.
-async fn articles(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> Response {
-    let wanted = Wanted::by(&headers);
+async fn articles(
+    State(store): State<Store>,
+    Extension(site): Extension<Site>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let wanted = Wanted::by(&headers, site);
     let answer = async {
         let asked = Asked::of(&uri)?;
         let (filter, order, after, size) = (asked.filter()?, asked.order()?, asked.after()?, asked.size()?);
         let (these, choices) = store
             .read(move |db| {
-                let choices = if wanted == Wanted::Page { store::choices(db)? } else { store::Choices::default() };
+                let choices = if wanted.is_page() { store::choices(db)? } else { store::Choices::default() };
                 Ok((listed(db, &filter, order, after, size)?, choices))
             })
             .await?;
@@ -60,7 +61,7 @@ async fn articles(State(store): State<Store>, uri: Uri, headers: HeaderMap) -> R
             &headers,
             wanted,
             || serde_json::to_string(&json!({ "articles": these.articles, "next": next })),
-            || page::list(&asked, &choices, &these.articles, next.as_deref()),
+            || page::list(site, &asked, &choices, &these.articles, next.as_deref()),
             None,
         ))
     };
@@ -90,11 +91,11 @@ fn listed(
 /// One article.
 async fn article(
     State(store): State<Store>,
-    Extension(History(history)): Extension<History>,
+    Extension(site): Extension<Site>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    let wanted = Wanted::by(&headers);
+    let wanted = Wanted::by(&headers, site);
     let answer = async {
         let id = number(&id).ok_or_else(|| no_article(&id))?;
         let article =
@@ -107,7 +108,7 @@ async fn article(
             &headers,
             wanted,
             || serde_json::to_string(&article),
-            || page::article(&article, history),
+            || page::article(site, &article),
             Some(article.changed_at),
         ))
     };
@@ -118,18 +119,18 @@ async fn article(
 async fn search(
     State(store): State<Store>,
     Extension(index): Extension<Option<Searcher>>,
+    Extension(site): Extension<Site>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let wanted = Wanted::by(&headers);
+    let wanted = Wanted::by(&headers, site);
     let answer = async {
         let asked = Asked::of(&uri)?;
         let request = asked.search()?;
         if request.query.is_empty() && wanted == Wanted::Json {
             return Err(Problem::bad("q has no word in it: /search?q=..."));
         }
-        let choices =
-            if wanted == Wanted::Page { store.read(|db| store::choices(db)).await? } else { Default::default() };
+        let choices = if wanted.is_page() { store.read(|db| store::choices(db)).await? } else { Default::default() };
         let (page, size, skipped) = (request.page, request.size, request.skipped());
         let empty = request.query.is_empty();
         let found = search::search_by(&store, index.as_ref(), request).await?;
@@ -145,7 +146,7 @@ async fn search(
                     "hits": found.hits, "previous": previous, "next": next,
                 }))
             },
-            || page::search(&asked, &choices, (!empty).then_some(&found), previous.as_deref(), next.as_deref()),
+            || page::search(site, &asked, &choices, (!empty).then_some(&found), previous.as_deref(), next.as_deref()),
             None,
         ))
     };
@@ -153,8 +154,14 @@ async fn search(
 }
 
 /// Somebody, and what they wrote.
-async fn author(State(store): State<Store>, Path(id): Path<String>, uri: Uri, headers: HeaderMap) -> Response {
-    let wanted = Wanted::by(&headers);
+async fn author(
+    State(store): State<Store>,
+    Extension(site): Extension<Site>,
+    Path(id): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let wanted = Wanted::by(&headers, site);
     let answer = async {
         let missing = || Problem::missing(format!("there is no author {id}"));
         let id = number(&id).ok_or_else(missing)?;
@@ -171,7 +178,7 @@ async fn author(State(store): State<Store>, Path(id): Path<String>, uri: Uri, he
             &headers,
             wanted,
             || serde_json::to_string(&json!({ "author": person, "articles": these.articles, "next": next })),
-            || page::author(&person, &these.articles, next.as_deref()),
+            || page::author(site, &person, &these.articles, next.as_deref()),
             None,
         ))
     };
@@ -186,13 +193,13 @@ async fn ready(State(store): State<Store>) -> Response {
     }
 }
 
-async fn nothing(uri: Uri, headers: HeaderMap) -> Response {
-    Problem::missing(format!("there is nothing at {}", uri.path())).answer(Wanted::by(&headers))
+async fn nothing(Extension(site): Extension<Site>, uri: Uri, headers: HeaderMap) -> Response {
+    Problem::missing(format!("there is nothing at {}", uri.path())).answer(Wanted::by(&headers, site))
 }
 
-async fn read_only(headers: HeaderMap) -> Response {
+async fn read_only(Extension(site): Extension<Site>, headers: HeaderMap) -> Response {
     let words = "everything here can be read with GET, and nothing can be changed";
-    let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, words).answer(Wanted::by(&headers));
+    let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, words).answer(Wanted::by(&headers, site));
     response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
     response
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction};
 use serde::Serialize;
 
 use super::dirty::touch;
-use super::projecting::{Refused, refusals, standing};
+use super::projecting::{Refused, is_indexed, refusals, standing};
 use super::text::{self, ORIGINALS};
 use crate::Error;
 
@@ -32,6 +32,8 @@ pub struct Health {
     pub refused: u32,
     /// The newest of them, each with the reason.
     pub refused_articles: Vec<Refused>,
+    /// There is a search index, or was one.
+    pub indexed: bool,
     /// Articles whose text was compared with the index, word for word.
     pub compared: u64,
     /// What is wrong, by kind.
@@ -72,6 +74,7 @@ pub fn verify(tx: &Transaction<'_>, one_in: u32) -> Result<Health, Error> {
         searchable: text::count(tx)?,
         dirty: count("select count(*) from search_dirty")?,
         refused: standing(tx)?.refused,
+        indexed: is_indexed(tx)?,
         refused_articles: refusals(tx, REFUSED_MAX)?,
         ..Health::default()
     };

@@ -32,11 +32,11 @@ pub use schema::{SCHEMA_VERSION, migrate};
 pub use search::RANKED_MAX;
 
 pub(crate) use article::{apply, seconds};
-pub(crate) use begun::{begin_reading, has_begun};
+pub(crate) use begun::{Begun, begin_reading, begun, rebuilt};
 pub(crate) use figures::{Figures, figures};
 pub(crate) use projecting::{
     Item, Queue, accepted, all_behind, bring_again, brought, changes, documents, expected, fill, is_filling,
-    known_index, live_after, refused, same_person, sample, saw_task, seen_task, waiting, waiting_bytes,
+    is_indexed, known_index, live_after, refused, same_person, sample, saw_task, seen_task, waiting, waiting_bytes,
     waiting_count, waits,
 };
 pub(crate) use read::hit;

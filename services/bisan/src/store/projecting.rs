@@ -358,6 +358,15 @@ pub(crate) fn known_index(db: &Connection) -> Result<Option<String>> {
     db.query_row("select value from fact where name = 'search_index'", [], |row| row.get(0)).optional()
 }
 
+/// Whether the file was ever brought to an index, or is being so.
+pub(crate) fn is_indexed(db: &Connection) -> Result<bool> {
+    db.query_row(
+        "select exists (select 1 from fact where name = 'search_index') or exists (select 1 from search_spare)",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// Whoever is the same person as this one, by their numbers.
 pub(crate) fn same_person(db: &Connection, author: i64) -> Result<Vec<i64>> {
     let Some(root) = super::people::root(db, author)? else { return Ok(vec![]) };

@@ -66,8 +66,8 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         terminal::print_json(&differs)?;
     } else {
-        let mut text = format!("--- version {}, {}\n", older.version, older.fetched_at);
-        let _ = writeln!(text, "+++ version {}, {}", newer.version, newer.fetched_at);
+        let mut text = format!("--- version {}, {}\n", older.version, super::moment(&older.fetched_at));
+        let _ = writeln!(text, "+++ version {}, {}", newer.version, super::moment(&newer.fetched_at));
         differs.iter().for_each(|field| text.push_str(&show(field)));
         terminal::print(&text);
     }

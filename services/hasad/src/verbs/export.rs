@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use contract::Line;
+use contract::{ExportEnd, Line};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -25,8 +25,9 @@ const CHUNK: i64 = 500;
   hasad export-ndjson --source daily --current --file daily.ndjson
   hasad export-ndjson | jq -r 'select(.type == \"article.upserted\").data.article.title'
 
-A line is {\"type\", \"ver\", \"id\", \"data\"}: the event as it came. `import-ndjson` reads it. What is purged is left out. Exit
-codes: 0, and 1 if it failed, or an object is missing or damaged (it is named, and left out).")]
+A line is {\"type\", \"ver\", \"id\", \"data\"}: the event as it came. `import-ndjson` reads it. The last line, of the type
+`export.end`, says that all is there, and how many lines that are. What is purged is left out. Exit codes: 0, and 1 if it
+failed, or an object is missing or damaged (it is named, and left out).")]
 pub(crate) struct Arguments {
     /// Where to; stdout, if nothing is said
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
@@ -100,6 +101,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             done => done.map_err(failed)?,
         }
         bar.inc(count);
+    }
+    // Without it a part looks like all of it: a pipe that broke, a copy that was cut off, a disk that was full.
+    let end =
+        ExportEnd { lines: written, left_out: bad, source: arguments.source.clone(), current: arguments.current };
+    let end = json!({ "type": ExportEnd::TYPE, "ver": 1, "data": end });
+    match out.write(format!("{end}\n").as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        done => done.map_err(failed)?,
     }
     out.finish().map_err(failed)?;
     bar.finish_and_clear();

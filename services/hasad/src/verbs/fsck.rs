@@ -15,7 +15,7 @@ use crate::{Error, store};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   hasad fsck                                           everything, every byte
-  hasad fsck --sample 5%                               all rows and sizes; one object in twenty is read
+  hasad fsck --sample 5%                               all rows and sizes; one object in twenty is read, and at least one
   hasad fsck --sample 0                                rows and sizes alone
   hasad fsck --repair
   hasad fsck --json | jq -r '.faults[] | select(.kind == \"missing\").what'

@@ -54,7 +54,7 @@ fn row(version: &Version) -> [String; 5] {
     [
         version.version.to_string(),
         status,
-        version.fetched_at.get(..19).unwrap_or_default().replace('T', " "),
+        super::moment(&version.fetched_at),
         version.object_hash.as_deref().and_then(|hash| hash.get(..12)).unwrap_or("-").to_owned(),
         version.title.clone().unwrap_or_default(),
     ]

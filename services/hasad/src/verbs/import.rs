@@ -13,7 +13,7 @@ use outbox::Failure;
 use serde_json::json;
 use sqlx::PgPool;
 
-use self::source::{Chunk, Source};
+use self::source::{Chunk, Source, has_end};
 use super::progress::bar;
 use super::{CONNECTIONS, count};
 use crate::archive::{Wrote, own, write};
@@ -27,10 +27,12 @@ use crate::{Error, Objects};
   hasad import-ndjson archive.ndjson
   hasad import-ndjson archive.ndjson --dry-run         whether every line can be read
   hasad import-ndjson archive.ndjson --from-start      once more: what is there already stays as it is
+  hasad import-ndjson legacy.ndjson --without-end      lines from elsewhere
 
 A line is {\"type\", \"data\"} with an optional \"ver\" and \"id\", as `export-ndjson` writes it. A line that cannot be read is told
-with its number and left out; the others are imported. Objects that are missing or have a wrong size are written anew. Half a
-line at the end waits until it is whole. Exit codes: 0, and 1 if a line could not be read.")]
+with its number and left out; the others are imported. Objects that are missing or have a wrong size are written anew. A file
+without the last line of an export is refused, unless --without-end says that it has none; half a line at its end waits until
+it is whole. Exit codes: 0, and 1 if a line could not be read, or the file is cut off.")]
 pub(crate) struct Arguments {
     /// The file
     file: PathBuf,
@@ -42,6 +44,10 @@ pub(crate) struct Arguments {
     /// Begin with the first line, however far an earlier import has come
     #[arg(long)]
     from_start: bool,
+
+    /// The file is of an older Hasad or from elsewhere: it has no last line that says that it is whole
+    #[arg(long)]
+    without_end: bool,
 
     /// An article with more bytes is left out
     #[arg(long, env = "HASAD_OBJECT_BYTES_MAX", default_value = "4194304", value_name = "BYTES", help_heading = LIMITS)]
@@ -62,6 +68,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let file = arguments.file.canonicalize().map_err(failed)?;
     let name = file.display().to_string();
     let length = file.metadata().map_err(failed)?.len();
+    if !arguments.without_end && !has_end(&file).map_err(failed)? {
+        anyhow::bail!(
+            "{name} is cut off: it lacks the last line of an export, which says that all is there. Nothing was imported; bring a \
+             whole one, or say --without-end if it is of an older Hasad or from elsewhere"
+        );
+    }
     // A dry run is about the file alone.
     let stores = if arguments.dry_run { None } else { Some(stores(arguments).await?) };
     let known = match &stores {

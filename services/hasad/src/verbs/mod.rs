@@ -23,6 +23,11 @@ fn count(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
+/// A time of ours for people: in UTC, to the second.
+fn moment(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
+}
+
 /// The answer is no, or something was found.
 fn no(sentence: &str) -> ExitCode {
     eprintln!("hasad: {sentence}");

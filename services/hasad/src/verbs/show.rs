@@ -60,7 +60,12 @@ fn page(version: &Version, article: Option<&Article>) -> String {
     if let Some(reason) = &version.reason {
         let _ = write!(text, " ({})", printable(reason));
     }
-    let _ = writeln!(text, "\nfetched {}, archived {}", version.fetched_at, version.archived_at);
+    let _ = writeln!(
+        text,
+        "\nfetched {}, archived {}",
+        super::moment(&version.fetched_at),
+        super::moment(&version.archived_at)
+    );
     let Some(article) = article else { return text };
     let authors: Vec<_> = article.authors.iter().map(|author| printable(&author.name)).collect();
     let _ = writeln!(text, "\n{}", printable(&article.title));

@@ -83,6 +83,14 @@ impl Kept {
         &self.part
     }
 
+    /// Its name for people.
+    pub(crate) fn title(&self) -> &'static str {
+        match &self.kind {
+            Kind::Postgres { .. } => "Postgres",
+            Kind::Redis { .. } => "Redis",
+        }
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -193,6 +201,12 @@ async fn take(name: &'static str, signal: &'static str, data: &Path, pid_file: &
         Keeper::of(&folder, signal, &claim)
     });
     taking.await?.with_context(|| format!("the data of {name} in {}", data.join(name).display()))
+}
+
+/// Whether a URL is that of a server of this data folder. Passwords are random, so nobody else's server has the same.
+pub(crate) fn is_ours(data: &Path, server: &str, url: &str) -> bool {
+    let password = std::fs::read_to_string(data.join(server).join("password")).unwrap_or_default();
+    !password.trim().is_empty() && url.contains(&format!(":{}@127.0.0.1:", password.trim()))
 }
 
 /// A server's password: nobody else of this machine is let in. Made once.

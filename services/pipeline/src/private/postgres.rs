@@ -48,12 +48,18 @@ pub(super) fn pid_file(data: &Path) -> std::path::PathBuf {
 
 /// Makes the cluster, if it is not there; half of one is not there.
 fn make(keeper: &Keeper, initdb: &Path) -> Result<String> {
+    let file = keeper.folder().join("password");
+    if keeper.folder().join("data").exists() && !file.exists() {
+        return Err(terminal::unusable(format!(
+            "{} is lost, and without it nobody comes in: the password stands also in the file env of the data folder, in DATABASE_URL",
+            file.display()
+        )));
+    }
     let password = password(keeper.folder())?;
     let (data, half) = (keeper.folder().join("data"), keeper.folder().join("data.half"));
     if data.exists() {
         return Ok(password);
     }
-    let file = keeper.folder().join("password");
     keeper.run(&["rm".as_ref(), "-rf".as_ref(), half.as_os_str()])?;
     let mut command: Vec<&OsStr> =
         vec![initdb.as_ref(), "-D".as_ref(), half.as_ref(), "--pwfile".as_ref(), file.as_ref()];

@@ -19,6 +19,8 @@ use crate::stages::Stages;
 
 /// Articles on the start page.
 const NEWEST: u32 = 8;
+/// What stands at the head of each page.
+pub(crate) const NAME: &str = "Pipeline";
 /// Where versions are shown.
 pub(crate) const VERSIONS: &str = "/versions";
 /// Answers under way have so long to end.
@@ -30,7 +32,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 /// All that is served.
 pub(crate) fn router(stages: Arc<Stages>, searcher: Option<bisan::Searcher>) -> Router {
-    let reading = bisan::router(stages.articles.clone(), searcher, Some(VERSIONS));
+    let reading =
+        bisan::router(stages.articles.clone(), searcher, bisan::Site { name: NAME, history: Some(VERSIONS) });
     Router::new()
         .route("/", get(start))
         .route("/stages", get(state))
@@ -48,8 +51,10 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> 
         stop.clone().asked().await;
         tokio::time::sleep(DRAIN_MAX).await;
     };
+    let (ears, death) = vitals::ears(listener);
     tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().asked()) => served,
+        served = axum::serve(ears, router).with_graceful_shutdown(stop.clone().asked()) => served,
+        error = death => Err(error),
         () = patience => Ok(()),
     }
 }
@@ -57,8 +62,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Stop) -> 
 async fn start(State(stages): State<Arc<Stages>>) -> Response {
     let newest =
         stages.articles.read(|db| bisan::store::list(db, &Default::default(), Default::default(), None, NEWEST));
-    let (standing, newest) = tokio::join!(stages.look(), newest);
-    html(page::start(&standing, &newest.unwrap_or_default(), stages.parts.operator.url().as_deref()))
+    let (state, newest) = tokio::join!(stages.look(), newest);
+    html(page::start(&state, &newest.unwrap_or_default()))
 }
 
 async fn state(State(stages): State<Arc<Stages>>) -> Response {

@@ -3,21 +3,59 @@
 use bisan::store::Summary;
 use hasad::{Differs, Line, Version};
 use maud::{DOCTYPE, Markup, html};
-use serde_json::Value;
 
-use super::VERSIONS;
+use super::{NAME, VERSIONS};
+use crate::part::{self, Standing};
+use crate::stages::{All, Fetched, State};
+use crate::store::Happened;
 
 pub(super) const STYLE: &str = include_str!("start.css");
 pub(super) const SCRIPT: &str = include_str!("start.js");
 
-/// A stage: its key in the state, its name, what its number counts, and which number that is.
-const STAGES: [(&str, &str, &str, &str); 5] = [
-    ("fallah", "Fallah", "pages fetched", "pages"),
-    ("outbox", "Outbox", "events wait", "waits"),
-    ("relay", "Relay", "newest event sent", "sent"),
-    ("hasad", "Hasad", "versions archived", "versions"),
-    ("bisan", "Bisan", "articles to read", "articles"),
-];
+/// A stage as the page shows it.
+struct Shown<'a> {
+    /// Its key in the state, for the script.
+    key: &'static str,
+    name: &'static str,
+    counts: &'static str,
+    /// The key of its number.
+    number_key: &'static str,
+    number: Option<i64>,
+    /// None: it is a table, and always there.
+    standing: Option<&'a Standing>,
+}
+
+impl Shown<'_> {
+    fn state(&self) -> &'static str {
+        self.standing.map_or("", |standing| standing.state.word())
+    }
+
+    fn trouble(&self) -> &str {
+        let failed = self.standing.filter(|standing| standing.state == part::State::Failed);
+        failed.and_then(|standing| standing.last_failure.as_deref()).unwrap_or("")
+    }
+}
+
+/// The stages in the order in which an article passes them.
+fn shown(all: &All) -> [Shown<'_>; 5] {
+    let one = |(key, name): (&'static str, &'static str), counts, (number_key, number), standing| Shown {
+        key,
+        name,
+        counts,
+        number_key,
+        number,
+        standing,
+    };
+    let pages = all.fallah.fetched.as_ref().map(Fetched::pages);
+    let waits = all.outbox.map(|outbox| outbox.waits);
+    [
+        one(("fallah", "Fallah"), "pages fetched", ("pages", pages), Some(&all.fallah.standing)),
+        one(("outbox", "Outbox"), "events wait", ("waits", waits), None),
+        one(("relay", "Relay"), "newest event sent", ("sent", all.relay.sent), Some(&all.relay.standing)),
+        one(("hasad", "Hasad"), "versions archived", ("versions", all.hasad.versions), Some(&all.hasad.standing)),
+        one(("bisan", "Bisan"), "articles to read", ("articles", all.bisan.articles), Some(&all.bisan.standing)),
+    ]
+}
 
 fn frame(title: &str, script: bool, main: Markup) -> Markup {
     html! {
@@ -27,7 +65,7 @@ fn frame(title: &str, script: bool, main: Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) }
+                title { (title) @if title != NAME { " · " (NAME) } }
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 link rel="stylesheet" href="/start.css";
@@ -37,7 +75,7 @@ fn frame(title: &str, script: bool, main: Markup) -> Markup {
             body {
                 a.skip href="#main" { "To the text" }
                 header.top {
-                    a.name href="/" { "Pipeline" }
+                    a.name href="/" { (NAME) }
                     form.search role="search" action="/search" {
                         input type="search" name="q" id="q" dir="auto" autocomplete="off" maxlength="512" placeholder="Search"
                             aria-label="Search articles" accesskey="s";
@@ -51,26 +89,28 @@ fn frame(title: &str, script: bool, main: Markup) -> Markup {
 }
 
 /// The start page: true as it is sent, and kept true by its script.
-pub(super) fn start(standing: &Value, newest: &[Summary], operator: Option<&str>) -> Markup {
-    let stages = &standing["stages"];
-    let state = |key: &str| stages[key]["state"].as_str().unwrap_or("").to_owned();
+pub(super) fn start(state: &State, newest: &[Summary]) -> Markup {
     frame(
-        "Pipeline",
+        NAME,
         true,
         html! {
             ol.stages aria-label="Stages, in the order in which an article passes them" {
-                @for (key, name, counts, number) in STAGES {
-                    li id={ "stage-" (key) } data-state=(state(key)) data-number=(number) {
-                        span.stage { (name) }
-                        span.number { (number_in_words(&stages[key][number])) }
-                        span.counts { (counts) }
-                        span.trouble { (stages[key]["last_failure"].as_str().filter(|_| state(key) == "failed").unwrap_or("")) }
+                @for stage in shown(&state.stages) {
+                    li id={ "stage-" (stage.key) } data-state=(stage.state()) data-number=(stage.number_key) {
+                        span.stage { (stage.name) }
+                        span.number { @match stage.number { Some(number) => (number), None => "–" } }
+                        span.counts { (stage.counts) }
                     }
+                }
+            }
+            @for stage in shown(&state.stages) {
+                p.trouble id={ "trouble-" (stage.key) } {
+                    @if !stage.trouble().is_empty() { (stage.name) ": " (stage.trouble()) }
                 }
             }
             p.away {
                 a href="/articles" { "All articles" }
-                @if let Some(url) = operator { " · " a href=(url) { "The operator's page" } }
+                @if let Some(url) = &state.stages.relay.url { " · " a href=(url) { "The operator's page" } }
                 " · " a href="/stages" { "The same as JSON" }
             }
             div.halves {
@@ -94,13 +134,11 @@ pub(super) fn start(standing: &Value, newest: &[Summary], operator: Option<&str>
                 section {
                     h1.quiet { "What has happened" }
                     ol.happened id="happened" {
-                        @for event in standing["happened"].as_array().into_iter().flatten() {
+                        @for event in state.happened.iter().flatten() {
                             @let (what, how) = happened(event);
                             li {
                                 span class={ "what " (how) } { (what) }
-                                a dir="auto" href=(versions_of(event["url"].as_str().unwrap_or_default())) {
-                                    (event["title"].as_str().or(event["url"].as_str()).unwrap_or_default())
-                                }
+                                a dir="auto" href=(versions_of(&event.url)) { (event.title.as_ref().unwrap_or(&event.url)) }
                             }
                         }
                     }
@@ -110,15 +148,11 @@ pub(super) fn start(standing: &Value, newest: &[Summary], operator: Option<&str>
     )
 }
 
-fn number_in_words(number: &Value) -> String {
-    number.as_i64().map_or_else(|| "–".to_owned(), |number| number.to_string())
-}
-
-fn happened(event: &Value) -> (String, &'static str) {
-    match (event["deleted"].as_bool(), event["version"].as_i64()) {
-        (Some(true), _) => ("removed".to_owned(), "gone"),
-        (_, Some(version @ 2..)) => (format!("version {version}"), "edited"),
-        _ => ("new".to_owned(), "new"),
+fn happened(event: &Happened) -> (String, &'static str) {
+    match (event.deleted, event.version) {
+        (true, _) => ("removed".to_owned(), "gone"),
+        (false, Some(version @ 2..)) => (format!("version {version}"), "edited"),
+        (false, _) => ("new".to_owned(), "new"),
     }
 }
 
@@ -130,6 +164,8 @@ fn versions_of(url: &str) -> String {
 pub(super) struct Told {
     pub(super) version: Version,
     pub(super) article: Option<contract::Article>,
+    /// Why its article cannot be read, if there ought to be one.
+    pub(super) unreadable: Option<String>,
     pub(super) differs: Option<Vec<Differs>>,
 }
 
@@ -168,6 +204,7 @@ pub(super) fn versions(url: &str, told: &[Told]) -> Markup {
                         },
                         None => {}
                     }
+                    @if let Some(why) = &told.unreadable { p.trouble { "What it said cannot be read: " (why) } }
                     @if let Some(article) = &told.article {
                         details {
                             summary { "The whole article" }
@@ -192,8 +229,12 @@ fn changed(line: &Line) -> Markup {
     }
 }
 
+/// As Bisan's pages have it, and to the second: edits may follow closely upon each other.
 fn moment(text: &str) -> Markup {
-    html! { time datetime=(text) { (text.get(..19).unwrap_or(text).replace('T', " ")) } }
+    match text.parse::<jiff::Timestamp>() {
+        Ok(at) => html! { time datetime=(text) title=(text) { (at.strftime("%-d %B %Y, %H:%M:%S")) } },
+        Err(_) => html! { bdi { (text) } },
+    }
 }
 
 /// A sentence and nothing else.
@@ -207,22 +248,41 @@ pub(super) fn sentence(title: &str, words: &str) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::part::Part;
+    use crate::stages;
+
+    fn event(url: &str, version: i64, deleted: bool) -> Happened {
+        Happened {
+            url: url.to_owned(),
+            version: Some(version),
+            deleted,
+            title: Some("<b>".to_owned()),
+            at: String::new(),
+        }
+    }
 
     #[test]
     fn what_has_happened_is_said_in_a_word() {
-        assert_eq!(happened(&json!({ "deleted": false, "version": 1 })).0, "new");
-        assert_eq!(happened(&json!({ "deleted": false, "version": 3 })).0, "version 3");
-        assert_eq!(happened(&json!({ "deleted": true, "version": 4 })).0, "removed");
+        assert_eq!(happened(&event("x", 1, false)).0, "new");
+        assert_eq!(happened(&event("x", 3, false)).0, "version 3");
+        assert_eq!(happened(&event("x", 4, true)).0, "removed");
     }
 
     #[test]
     fn nothing_from_outside_is_markup() {
-        let standing =
-            json!({ "stages": {}, "happened": [{ "url": "http://x/\"><script>", "title": "<b>", "version": 1 }] });
-        let page = start(&standing, &[], Some("http://127.0.0.1:7654/")).into_string();
+        let standing = Part::new("x").standing();
+        let stages = All {
+            fallah: stages::Fallah { standing: standing.clone(), fetched: None, items: None },
+            outbox: None,
+            relay: stages::Relay { standing: standing.clone(), sent: Some(1), url: None },
+            hasad: stages::Hasad { standing: standing.clone(), lag: None, versions: None, active: None },
+            bisan: stages::Bisan { standing, lag: None, articles: None },
+            postgres: None,
+            redis: None,
+        };
+        let state = State { stages, happened: Some(vec![event("http://x/\"><script>", 1, false)]) };
+        let page = start(&state, &[]).into_string();
         assert!(page.contains("&lt;b&gt;") && !page.contains("\"><script>"), "{page}");
         assert!(!versions("javascript:alert(1)", &[]).into_string().contains("href=\"javascript"));
     }

@@ -37,7 +37,10 @@ const showStages = (stages) => {
       shown.animate?.([{ opacity: 0.3 }, { opacity: 1 }], 600);
     }
     item.dataset.state = stage.state ?? "";
-    item.querySelector(".trouble").textContent = stage.state === "failed" ? (stage.last_failure ?? "") : "";
+    const why = stage.state === "failed" && stage.last_failure;
+    const trouble = why ? item.querySelector(".stage").textContent + ": " + why : "";
+    const said = document.getElementById("trouble-" + item.id.slice("stage-".length));
+    if (said.textContent !== trouble) said.textContent = trouble;
   }
 };
 

@@ -35,7 +35,10 @@ pub(super) async fn versions(
         Ok(told) if json => {
             let all: Vec<_> = told
                 .iter()
-                .map(|told| json!({ "version": told.version, "article": told.article, "differs": told.differs }))
+                .map(|told| {
+                    json!({ "version": told.version, "article": told.article, "unreadable": told.unreadable,
+                            "differs": told.differs })
+                })
                 .collect();
             Json(json!({ "url": url, "versions": all })).into_response()
         }
@@ -53,10 +56,16 @@ async fn told(archive: &hasad::Look, url: &str) -> anyhow::Result<Vec<Told>> {
     let skipped = history.len().saturating_sub(VERSIONS_MAX);
     let mut told: Vec<Told> = vec![];
     for version in history.into_iter().skip(skipped) {
-        let article = archive.article(&version).await?;
+        // One that is lost or damaged is no reason to withhold the others.
+        let (article, unreadable) = match archive.article(&version).await {
+            Ok(article) => (article, None),
+            // But if the store is away, none can be read, and all can be soon.
+            Err(error) if error.is::<hasad::Error>() => return Err(error),
+            Err(error) => (None, Some(outbox::in_words(error.as_ref()))),
+        };
         let before = told.iter().rev().find_map(|told| told.article.as_ref());
         let differs = before.zip(article.as_ref()).map(|(before, now)| hasad::compare(before, now));
-        told.push(Told { version, article, differs });
+        told.push(Told { version, article, unreadable, differs });
     }
     told.reverse();
     Ok(told)

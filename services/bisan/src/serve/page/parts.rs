@@ -10,7 +10,7 @@ use crate::store::{Choices, Signature, Summary};
 const RIGHT_TO_LEFT: [&str; 11] = ["ar", "arz", "ckb", "dv", "fa", "he", "ks", "ps", "sd", "ug", "ur"];
 const LANGUAGE_BYTES_MAX: usize = 35;
 
-pub(super) fn frame(title: &str, query: Option<&str>, main: Markup) -> Markup {
+pub(super) fn frame(name: &str, title: &str, query: Option<&str>, main: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -19,7 +19,7 @@ pub(super) fn frame(title: &str, query: Option<&str>, main: Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
-                title { (title) " · Bisan" }
+                title { (title) " · " (name) }
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 script src="/page.js" defer {}
@@ -27,7 +27,7 @@ pub(super) fn frame(title: &str, query: Option<&str>, main: Markup) -> Markup {
             body {
                 a.skip href="#main" { "To the text" }
                 header.top {
-                    a.name href="/" { "Bisan" }
+                    a.name href="/" { (name) }
                     form.search role="search" action="/search" {
                         input type="search" name="q" id="q" value=[query] dir="auto" autocomplete="off" maxlength="512"
                             placeholder="Search" aria-label="Search articles" accesskey="s";

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 
-use contract::Line;
+use contract::{ExportEnd, Line};
 
 use crate::store::Progress;
 use crate::told::{self, Heard, Told};
@@ -12,6 +12,8 @@ const LINES_MAX: usize = 500;
 const BYTES_MAX: usize = 4 << 20;
 /// Of lines that cannot be read, so many are told.
 const ERRORS_MAX: u64 = 1_000;
+/// The last line of an export, and empty ones behind it, are shorter than this.
+const END_BYTES_MAX: u64 = 64 << 10;
 
 /// Some lines of the file, to be written together.
 #[derive(Default)]
@@ -31,6 +33,19 @@ pub(super) struct Source {
     pub(super) unfinished: bool,
     object_bytes_max: usize,
     line: Vec<u8>,
+    /// Lines since the last export ended; none: that was in an earlier import.
+    since_end: Option<u64>,
+}
+
+/// What a line says.
+enum Said {
+    Told(Box<Told>),
+    /// Nothing that the archive has a use for.
+    Nothing,
+    /// It is empty.
+    Empty,
+    /// An export ends here.
+    End(ExportEnd),
 }
 
 /// Why a line tells nothing.
@@ -57,7 +72,8 @@ impl Source {
         }
         read.seek(SeekFrom::Start(before))?;
         let lines = BufReader::new(read);
-        Ok(Some(Self { lines, hasher, progress, unfinished: false, object_bytes_max, line: vec![] }))
+        let since_end = (before == 0).then_some(0);
+        Ok(Some(Self { lines, hasher, progress, unfinished: false, object_bytes_max, line: vec![], since_end }))
     }
 
     /// The next lines; none: there are no more. What cannot be read is told with its number.
@@ -91,13 +107,39 @@ impl Source {
             self.progress.lines = number;
             chunk.lines += 1;
             chunk.bytes += read;
+            if !matches!(heard, Ok(Said::Empty | Said::End(_))) {
+                self.since_end = self.since_end.map(|lines| lines + 1);
+            }
             match heard {
-                Ok(Some(told)) => chunk.told.push((number, told)),
-                Ok(None) => {}
+                Ok(Said::Told(told)) => chunk.told.push((number, *told)),
+                Ok(Said::Nothing | Said::Empty) => {}
+                Ok(Said::End(end)) => self.ends(number, &end, tell),
                 Err(Bad::Unreadable(why) | Bad::Flawed(why)) => self.is_bad(number, &why, tell),
             }
         }
         Ok(chunk)
+    }
+
+    /// An export ends here, and says what there should have been.
+    fn ends(&mut self, number: i64, end: &ExportEnd, tell: &dyn Fn(&str)) {
+        match self.since_end.replace(0) {
+            Some(lines) if lines != end.lines => {
+                self.is_bad(
+                    number,
+                    &format!("says that {} lines stand before it, and there are {lines}", end.lines),
+                    tell,
+                );
+            }
+            _ => {}
+        }
+        if end.left_out > 0 {
+            let left_out = end.left_out;
+            self.is_bad(
+                number,
+                &format!("says that {left_out} versions are missing, which could not be exported"),
+                tell,
+            );
+        }
     }
 
     /// What was read so far is about to be written: by this it is known again.
@@ -116,18 +158,32 @@ impl Source {
     }
 }
 
-/// What a line tells. None: nothing that the archive has a use for.
-fn read_line(line: &[u8], number: i64, object_bytes_max: usize) -> Result<Option<Told>, Bad> {
+fn read_line(line: &[u8], number: i64, object_bytes_max: usize) -> Result<Said, Bad> {
     if line.trim_ascii().is_empty() {
-        return Ok(None);
+        return Ok(Said::Empty);
     }
     let line: Line<'_> =
         serde_json::from_slice(line).map_err(|error| Bad::Unreadable(format!("is not an event: {error}")))?;
+    if line.r#type == ExportEnd::TYPE {
+        let end = serde_json::from_str(line.data.get());
+        return end.map(Said::End).map_err(|error| Bad::Flawed(format!("is no end of an export: {error}")));
+    }
     let id = line.id.map_or_else(|| format!("imported-{number}"), |id| id.into_owned());
     match told::read(&line.r#type, line.ver, line.data.get(), &id, object_bytes_max).map_err(Bad::Flawed)? {
-        Heard::Version(told) => Ok(Some(*told)),
-        Heard::Nothing => Ok(None),
+        Heard::Version(told) => Ok(Said::Told(told)),
+        Heard::Nothing => Ok(Said::Nothing),
     }
+}
+
+/// Whether a file's last line is the end of an export. What is cut off has another one, or none.
+pub(super) fn has_end(file: &std::path::Path) -> std::io::Result<bool> {
+    let mut file = std::fs::File::open(file)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES_MAX)))?;
+    let mut tail = vec![];
+    file.take(END_BYTES_MAX).read_to_end(&mut tail)?;
+    let last = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(serde_json::from_slice::<Line<'_>>(last).is_ok_and(|line| line.r#type == ExportEnd::TYPE))
 }
 
 /// The rest of a line that is too long to be kept.
