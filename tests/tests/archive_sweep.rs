@@ -141,11 +141,12 @@ async fn what_a_writer_is_about_to_name_is_not_swept_however_long_it_takes() {
     cellar.plant(&told.hash(), &told.bytes());
     let (code, _) = cellar.ask(&["gc"]).await;
     assert_eq!((code, cellar.stage.ask::<i64>(MARKS).await), (0, 1));
-    // The writer has asked whose the store is, and has looked: the object is there. The answer hangs.
     let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
+    let archive = cellar.run_over(&["--write-max", "60s"], None, Some(&wire));
+    archive.saw("the archive works").await;
+    // The writer has asked whose the store is, and has looked: the object is there. The answer hangs.
     let halt = wire.halt_at(2, Side::Reply);
     cellar.tell(&[told.event()]).await;
-    let archive = cellar.run_over(&["--write-max", "60s"], None, Some(&wire));
     halt.reached().await;
     let (code, swept) = cellar.ask(&["gc", "--grace", "0"]).await;
     assert_eq!((code, &swept["deleted"]), (0, &0.into()), "its row is locked");
