@@ -91,13 +91,8 @@ impl Works {
         }
     }
 
-<<<<<<< HEAD
-    /// A verb of one of them.
+    /// A verb of its binary.
     pub fn command(&self, program: Program, verb: &[&str]) -> Command {
-=======
-    /// Its binary, ready to `run`.
-    pub fn command(&self, program: Program) -> Command {
->>>>>>> main
         let mut command = Command::new(binary(program.name()));
         command.args(verb);
         let database = ("DATABASE_URL", self.stage.database_url.clone());
