@@ -78,8 +78,7 @@ impl Writer {
     async fn stop(self) -> Told {
         self.stop.store(true, Relaxed);
         self.task.await.expect("no panic");
-        let told = self.told.lock().expect("nobody panics with it in hand").clone();
-        told
+        self.told.lock().expect("nobody panics with it in hand").clone()
     }
 }
 

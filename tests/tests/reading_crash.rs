@@ -13,7 +13,7 @@ fn news(turn: usize) -> Vec<Export> {
     vec![
         told(&format!("new-{turn}"), 1, "جديد", "نص").by("سلمى", None).export(),
         told("edited", version, &format!("طبعة {turn}"), "نص").export(),
-        if turn % 2 == 0 { other.gone(Removal::Gone) } else { other.export() },
+        if turn.is_multiple_of(2) { other.gone(Removal::Gone) } else { other.export() },
     ]
 }
 

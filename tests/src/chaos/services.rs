@@ -395,7 +395,8 @@ impl Services {
             documents.iter().map(|document| document["title"].as_str().unwrap_or_default().to_owned()).collect();
         let mut expected: Vec<String> =
             self.shown.newest().filter_map(|(_, title, _)| Some(title?.to_owned())).collect();
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         let lacks =
             expected.iter().filter(|title| !found.contains(title)).map(|title| format!("no search finds {title:?}"));
         let has =
