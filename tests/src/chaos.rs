@@ -6,6 +6,8 @@
 //! - [`Cast`]: which programs play the relay and the consumers: [`Ours`], a [`Mutant`], or your own
 //! - [`Theatre`]: the servers, the wires and the processes, and one [`round`](Theatre::round) after another
 //! - [`Fault`]: what can happen to them
+//! - [`Services`]: the same for a site and the programs that bring it to its readers, and their [`Mishap`]s
+//! - [`soak`]: steady load for long, and whether anything grows
 //!
 //! Everything that chance decides comes from the round's seed. What the machine decides (who is how far when a fault
 //! strikes) does not: the same seed strikes with the same faults in the same order, and may meet another moment.
@@ -16,6 +18,8 @@ mod fault;
 mod history;
 mod mutants;
 mod pen;
+mod services;
+mod soak;
 mod theatre;
 mod watch;
 mod witness;
@@ -25,4 +29,6 @@ pub use checker::{Verdict, judge};
 pub use fault::{Family, Fault};
 pub use history::{Buried, Effect, Entry, History, Written};
 pub use mutants::{MUTANTS, Mutant, Trial, play};
+pub use services::{Mishap, Service, Services};
+pub use soak::{Moment, Soaked, grew, soak};
 pub use theatre::{Plan, Report, Theatre};

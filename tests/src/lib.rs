@@ -3,6 +3,7 @@
 //! - [`Postgres`], [`Redis`], [`Cluster`], [`Pooler`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
 //! - [`SearchServer`]: a Meilisearch, real where `MEILI_URL` says so, else a double with faults
+//! - [`Disk`]: a small one that can be filled, where root allows
 //! - [`mangled`]: what a hostile sender makes of something that was whole
 //! - [`Child`]: a program under test, with its output and its signals
 //! - [`eventually`]: waits for a fact, with one deadline for everything
@@ -22,6 +23,7 @@ mod chance;
 pub mod chaos;
 mod consuming;
 mod crawling;
+mod disk;
 mod eventually;
 mod load;
 mod mangle;
@@ -30,6 +32,7 @@ mod process;
 mod proxy;
 mod reading;
 mod servers;
+mod shown;
 mod site;
 mod stage;
 mod steps;
@@ -44,6 +47,7 @@ pub use consuming::{
     letters, pending, until_settled,
 };
 pub use crawling::Newsroom;
+pub use disk::Disk;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use mangle::{cases, mangled};
@@ -54,8 +58,9 @@ pub use reading::{
     Answer, Reading, Told, address, ask, dump, export_end, exported, get, get_json, told, told_author,
 };
 pub use servers::{Cluster, Pooler, Postgres, Redis, S3, programs_of_postgres};
+pub use shown::Shown;
 pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
 pub use surface::{Response, Surface, ask_once};
-pub use works::{Program, Works};
+pub use works::{Far, Program, Works};

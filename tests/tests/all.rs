@@ -28,6 +28,7 @@ mod views;
 // The relay, from row to stream.
 mod cluster;
 mod crash;
+mod crash_letters;
 mod hostile;
 mod loss;
 mod model;
@@ -53,6 +54,7 @@ mod consumer_random;
 mod consuming;
 mod dead_letters;
 mod examples;
+mod full_disk;
 mod second_look;
 mod testing_kit;
 
@@ -99,6 +101,7 @@ mod projecting_reindex;
 mod projecting_restored;
 mod reading;
 mod reading_authors;
+mod reading_crash;
 mod reading_mending;
 mod reading_outage;
 mod reading_page;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_tests::chaos::{Fault, MUTANTS, Mutant, Ours, Plan, Theatre};
+use outbox_tests::chaos::{Fault, MUTANTS, Mutant, Ours, Plan, Services, Theatre};
 use outbox_tests::{Chance, binary};
 
 /// Also with `OUTBOX_TEST_ROUNDS`; `OUTBOX_TEST_SEED` repeats the faults of a run.
@@ -26,6 +26,26 @@ async fn randomized_rounds_of_every_fault_leave_each_event_accounted_for() {
     let verdict = theatre.close().await;
     assert!(verdict.is_clean(), "{verdict:#?}");
     assert!(events > 0, "the load was what it says");
+}
+
+/// Also with `OUTBOX_TEST_ROUNDS`.
+const SERVICE_ROUNDS: u64 = 6;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn randomized_rounds_of_the_services_leave_readers_archive_and_search_as_the_site_is() {
+    let mut chance = Chance::from_environment();
+    let rounds =
+        std::env::var("OUTBOX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(SERVICE_ROUNDS);
+    let mut services = Services::open().await;
+    for _ in 0..rounds {
+        let seed = chance.below(u64::from(u32::MAX));
+        let report = services.round(seed, Duration::from_secs(30)).await;
+        let mishaps: Vec<_> = report.mishaps.iter().map(|mishap| mishap.words()).collect();
+        println!("seed {seed}: {} changes, {}: {:?} to rest", report.changes, mishaps.join(", "), report.rest);
+        assert!(report.findings.is_empty(), "{:#?}\n{:#?}", report.findings, services.logs());
+    }
+    let findings = services.close().await;
+    assert!(findings.is_empty(), "{findings:#?}");
 }
 
 async fn is_found(name: &str) {

@@ -57,6 +57,11 @@ impl Theatre {
     /// Nothing is left of the scene before; then all that a relay has to do with: several streams that must be made,
     /// one with a group that was lost, several batches, rows that are due, and a transaction that stays open.
     async fn scene(&self) -> Scene {
+        // What a dead relay had asked for may still be under way, and stand in the way of an empty stage.
+        eventually("the sessions of dead relays to end", async || {
+            self.stage.ask::<i64>("select count(*) from pg_stat_activity where application_name like 'relay%'").await == 0
+        })
+        .await;
         self.stage.sql("truncate outbox, outbox_stream, outbox_receipt, outbox_group, outbox_overtaken").await;
         self.stage.redis.command(&["FLUSHALL"]).await;
         let mut slow = self.stage.pool.begin().await.expect("Postgres is there");

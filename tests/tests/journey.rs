@@ -1,11 +1,9 @@
 //! From a page to a reader, through programs that fall: whoever is killed while the site changes, in the end all is as it should be.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use outbox_tests::{Program, Reply, Works, eventually, get_json, text};
-use serde_json::Value;
+use outbox_tests::{Program, Shown, Works, eventually, get_json, text};
 
 /// Lists and pages are looked at again at once.
 const LISTS: &str = "poll_min = \"1s\"\npoll_max = \"1s\"";
@@ -14,140 +12,6 @@ const SOON: [(&str, &str); 2] = [("FALLAH_RECHECK_MIN", "0"), ("FALLAH_RECHECK_M
 const QUIET: usize = 16;
 /// Found by a search so soon after they are fetched, on a machine that is busy.
 const SEARCHABLE_MAX: Duration = Duration::from_secs(10);
-
-/// What each address has shown, one after the other; none: it was removed.
-#[derive(Default)]
-struct Shown(BTreeMap<String, Vec<Option<String>>>);
-
-impl Shown {
-    fn article(&mut self, works: &Works, path: &str, title: &str) {
-        works.site.article(path, title, &text(1));
-        self.0.entry(path.to_owned()).or_default().push(Some(title.to_owned()));
-        self.list(works);
-    }
-
-    fn gone(&mut self, works: &Works, path: &str) {
-        works.site.put(path, Reply::status(410));
-        self.0.entry(path.to_owned()).or_default().push(None);
-    }
-
-    fn list(&self, works: &Works) {
-        works.site.sitemap("/sitemap.xml", &self.0.keys().map(String::as_str).collect::<Vec<_>>());
-    }
-
-    /// Every address with its newest title; none: it was removed.
-    fn newest(&self) -> impl Iterator<Item = (&str, Option<&str>, usize)> {
-        self.0.iter().map(|(path, shown)| (path.as_str(), shown.last().and_then(Option::as_deref), shown.len()))
-    }
-
-    /// Waits until the scraper has seen the newest of all, and exactly so many versions.
-    async fn until_scraped(&self, works: &Works) {
-        let mut last = vec![];
-        eventually("everything that the site shows to be scraped", async || {
-            let items: Vec<(String, i64, Option<String>)> = sqlx::query_as(
-                "select source_url, version, case when deleted_reason is null then payload -> 'article' ->> 'title' end from fallah.item",
-            )
-            .fetch_all(&works.stage.pool)
-            .await
-            .expect("Postgres is there");
-            let items: BTreeMap<_, _> = items.into_iter().map(|(url, version, title)| (url, (version, title))).collect();
-            let late: Vec<_> = self.newest().filter_map(|(path, title, versions)| {
-                let known = items.get(&works.site.url(path));
-                let right = known.is_some_and(|(version, is)| *version == versions as i64 && is.as_deref() == title);
-                (!right).then(|| format!("{path} shows {title:?} as version {versions}, and {known:?} is known"))
-            }).collect();
-            // If it waits in vain this says for what.
-            if late != last {
-                println!("{late:#?}");
-                last.clone_from(&late);
-            }
-            late.is_empty()
-        })
-        .await;
-    }
-
-    /// Waits until readers see exactly what the site shows.
-    async fn until_read(&self, works: &Works) {
-        let readers = works.readers().await;
-        let mut expected: Vec<(String, i64, String)> = vec![];
-        for (path, title, versions) in self.newest() {
-            if let Some(title) = title {
-                expected.push((works.site.url(path), versions as i64, title.to_owned()));
-            }
-        }
-        expected.sort();
-        eventually("readers to see what the site shows", async || {
-            let mut answer = get_json(readers, "/articles?size=100").await.json();
-            let Value::Array(articles) = answer["articles"].take() else { panic!("a list") };
-            let text = |article: &Value, field: &str| article[field].as_str().unwrap_or_default().to_owned();
-            // The version stands with the article itself.
-            let mut seen = vec![];
-            for article in &articles {
-                let whole = get_json(readers, &format!("/articles/{}", article["id"])).await;
-                let version = if whole.status == 200 { whole.json()["version"].as_i64() } else { None };
-                seen.push((text(article, "source_url"), version.unwrap_or_default(), text(article, "title")));
-            }
-            seen.sort();
-            seen == expected
-        })
-        .await;
-    }
-
-    /// Waits until the archive has every version of everything, in order, and each content once.
-    async fn until_archived(&self, works: &Works) {
-        let mut expected = vec![];
-        for (path, shown) in &self.0 {
-            for (nth, title) in (1_i64..).zip(shown) {
-                let newest = nth as usize == shown.len();
-                let status = match (newest, title) {
-                    (false, _) => "superseded",
-                    (true, Some(_)) => "active",
-                    (true, None) => "deleted",
-                };
-                expected.push((works.site.url(path), nth, status.to_owned(), title.clone()));
-            }
-        }
-        expected.sort();
-        eventually("the archive to have every version", async || {
-            let rows: Vec<(String, i64, String, Option<String>)> = sqlx::query_as(
-                "select source_url, version, status, case when object_hash is not null then title end from hasad.version
-                  order by source_url, version",
-            )
-            .fetch_all(&works.stage.pool)
-            .await
-            .expect("Postgres is there");
-            let mut rows = rows;
-            rows.sort();
-            rows == expected
-        })
-        .await;
-        let hashes: Vec<String> =
-            sqlx::query_scalar("select distinct object_hash from hasad.version where object_hash is not null")
-                .fetch_all(&works.stage.pool)
-                .await
-                .expect("Postgres is there");
-        let hashes: BTreeSet<_> = hashes.into_iter().collect();
-        assert_eq!(objects(&works.objects()), hashes, "each content lies there once, and nothing else");
-        // Titles are all that differs here: so many titles, so many contents.
-        let titles: BTreeSet<_> = self.0.values().flatten().flatten().collect();
-        assert_eq!(hashes.len(), titles.len());
-    }
-}
-
-/// The names of all files below a folder.
-fn objects(folder: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut found = BTreeSet::new();
-    for entry in entries {
-        let path = entry.expect("readable").path();
-        if path.is_dir() {
-            found.extend(objects(&path));
-        } else {
-            found.insert(path.file_name().expect("a name").to_string_lossy().into_owned());
-        }
-    }
-    found
-}
 
 /// Who falls.
 #[derive(Debug, Clone, Copy)]
@@ -267,7 +131,7 @@ async fn an_article_is_found_within_seconds_and_each_stage_tells_its_time() {
     let words: Vec<String> = (0..12).map(|nth| format!("Zanzibar{nth:02}")).collect();
     for word in &words {
         works.site.article(&format!("/{word}"), &format!("{word} opens a lighthouse"), &text(1));
-        shown.0.insert(format!("/{word}"), vec![Some(word.clone())]);
+        shown.expect(&format!("/{word}"), word);
     }
     shown.list(&works);
     let mut found: BTreeMap<String, i64> = BTreeMap::new();

@@ -148,7 +148,7 @@ fn deafen(child: &Child) -> usize {
 async fn a_program_whose_listener_has_died_ends_and_does_not_look_as_if_it_lived() {
     let works = Works::open("").await;
     for program in Program::ALL {
-        let mut command = works.command(program);
+        let mut command = works.command(program, &["run"]);
         command.env(format!("{}_LISTEN", program.name().to_uppercase()), "127.0.0.1:0");
         let mut child = Child::spawn(command);
         child.saw("address=127.0.0.1:").await;

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
-use outbox_tests::chaos::{Cast, Family, Fault, MUTANTS, Ours, Plan, Report, Theatre, Verdict};
+use outbox_tests::chaos::{
+    Cast, Family, Fault, MUTANTS, Moment, Ours, Plan, Report, Services, Theatre, Verdict, soak,
+};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -22,6 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
   ./dev chaos                                      40 rounds of everything, some two minutes
   ./dev chaos --rounds 1000 --faults kills         processes die, freeze and stop, for most of an hour
   ./dev chaos --seed 4711 --rounds 1               the faults of one round again
+  ./dev chaos --cast services --rounds 100         scraper, archive and reader's side, and their stores
+  ./dev chaos --soak 30m --rate 2000               does anything grow under a steady load with kills?
   ./dev chaos --mutants                            whether the checker finds what it must find
 
 A round is some 300 events of twelve keys to two groups, with one to three faults. What fails keeps its history and the
@@ -41,6 +45,19 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Profile::Quick)]
     profile: Profile,
 
+    /// No rounds, but a steady load for so long (such as 30m), with kills: does anything grow?
+    #[arg(long, value_name = "DURATION", value_parser = terminal::duration,
+          conflicts_with_all = ["rounds", "profile", "cast", "faults", "only", "keep", "json", "mutants"])]
+    soak: Option<Duration>,
+
+    /// Events a second of a soak
+    #[arg(long, default_value = "2000", value_name = "EVENTS", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: u64,
+
+    /// Who is put on trial
+    #[arg(long, value_enum, default_value_t = Players::Outbox)]
+    cast: Players,
+
     /// Only these kinds of faults
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,...")]
     faults: Vec<Family>,
@@ -50,7 +67,7 @@ struct Options {
     only: Vec<Fault>,
 
     /// Put known faulty programs on trial instead: each must be found
-    #[arg(long, conflicts_with_all = ["rounds", "profile", "faults", "only", "keep", "json"])]
+    #[arg(long, conflicts_with_all = ["rounds", "profile", "cast", "faults", "only", "keep", "json"])]
     mutants: bool,
 
     /// Where the history of a round that failed is kept
@@ -60,6 +77,14 @@ struct Options {
     /// Write the results to this file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Players {
+    /// Relays and consumers
+    Outbox,
+    /// Scraper, archive and reader's side, with a relay between them; faults are their own
+    Services,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,7 +101,14 @@ async fn main() -> Result<ExitCode> {
     });
     let from_clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_secs() % 1_000_000 * 1_000);
     let seed = options.seed.unwrap_or_else(from_clock);
-    let run = async { if options.mutants { mutants(seed).await } else { ours(&options, seed).await } };
+    let run = async {
+        match options.cast {
+            _ if options.soak.is_some() => Ok(soaked(options.soak.unwrap_or_default(), options.rate, seed).await),
+            _ if options.mutants => mutants(seed).await,
+            Players::Outbox => ours(&options, seed).await,
+            Players::Services => services(&options, seed).await,
+        }
+    };
     // Dropped, so that every server and process of ours ends with it.
     let mut term = signal(SignalKind::terminate())?;
     let good = tokio::select! {
@@ -207,6 +239,62 @@ async fn ours(options: &Options, seed: u64) -> Result<bool> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(tally.verdict.is_clean())
+}
+
+/// A steady load, and whether anything grows.
+async fn soaked(length: Duration, rate: u64, seed: u64) -> bool {
+    println!("{rate} events a second for {length:?}, from seed {seed}\n{}", Moment::head());
+    let soaked = soak(length, rate, seed, |moment| println!("{moment}")).await;
+    println!("{} events, {} kills", soaked.written, soaked.kills);
+    for wrong in &soaked.wrong {
+        println!("wrong: {wrong}");
+    }
+    match soaked.grew.as_slice() {
+        [] => println!("flat, by the rule of thirds"),
+        grew => println!("not flat, by the rule of thirds: {}", grew.join("; ")),
+    }
+    soaked.wrong.is_empty() && soaked.grew.is_empty()
+}
+
+/// Rounds of the services, each with what happened to whom.
+async fn services(options: &Options, seed: u64) -> Result<bool> {
+    let rounds = options.rounds.unwrap_or(if options.profile == Profile::Quick { 20 } else { 500 });
+    println!("{rounds} rounds of the services from seed {seed}");
+    let (began, mut services, mut failed, mut changes) = (Instant::now(), Services::open().await, vec![], 0);
+    let mut rests = vec![];
+    for nth in 0..rounds {
+        let seed = seed + nth;
+        let report = services.round(seed, Duration::from_secs(30)).await;
+        let mishaps: Vec<_> = report.mishaps.iter().map(|mishap| mishap.words()).collect();
+        let rest = report.rest.as_secs_f64();
+        println!("{}/{rounds}  seed {seed}: {}; all is right after {rest:.2} s", nth + 1, mishaps.join(", "));
+        changes += report.changes;
+        rests.push(rest);
+        if !report.findings.is_empty() {
+            failed.push(seed);
+            let folder = options.keep.join(format!("seed-{seed}"));
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            for (name, log) in services.logs() {
+                std::fs::write(folder.join(format!("{name}.log")), log)?;
+            }
+            println!("  not so; kept in {}", folder.display());
+            report.findings.iter().take(10).for_each(|finding| println!("  {finding}"));
+        }
+    }
+    let left = services.close().await;
+    left.iter().for_each(|finding| println!("at the end: {finding}"));
+    rests.sort_by(f64::total_cmp);
+    println!(
+        "{rounds} rounds from seed {seed} in {:.0} s: {changes} changes of the site; {} rounds failed; from the last mend until all was right: p50 {:.2} s, longest {:.2} s",
+        began.elapsed().as_secs_f64(),
+        failed.len(),
+        rests.get(rests.len() / 2).copied().unwrap_or_default(),
+        rests.last().copied().unwrap_or_default(),
+    );
+    if !failed.is_empty() {
+        println!("seeds of failed rounds: {failed:?}");
+    }
+    Ok(failed.is_empty() && left.is_empty())
 }
 
 fn line(seed: u64, report: &Report) -> String {

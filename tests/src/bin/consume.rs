@@ -40,6 +40,9 @@ struct Options {
     attempts_max: NonZeroU32,
     #[arg(long, default_value_t = 8)]
     concurrency: usize,
+    /// Says nothing of single events.
+    #[arg(long)]
+    quiet: bool,
 }
 
 enum Ledger {
@@ -47,11 +50,22 @@ enum Ledger {
     File(FileEffects),
 }
 
-struct Obedient(Ledger);
+struct Obedient {
+    ledger: Ledger,
+    quiet: bool,
+}
+
+impl Obedient {
+    fn say(&self, what: &str) {
+        if !self.quiet {
+            println!("{what}");
+        }
+    }
+}
 
 impl Handler for Obedient {
     async fn handle(&self, entry: &Entry) -> Result<(), Failure> {
-        println!("begin {} attempt {}", entry.id, entry.attempt);
+        self.say(&format!("begin {} attempt {}", entry.id, entry.attempt));
         let told: serde_json::Value = entry.payload().map_err(Failure::reject)?;
         match told["do"].as_str() {
             Some("reject") => return Err(Failure::reject("told to reject it")),
@@ -66,16 +80,16 @@ impl Handler for Obedient {
             }
             _ => {}
         }
-        let new = match &self.0 {
+        let new = match &self.ledger {
             Ledger::Postgres(effects) => effects.write(entry).await?,
             Ledger::File(effects) => effects.write(entry).await?,
         };
-        println!("{} {}", if new { "effect" } else { "repeat" }, entry.id);
+        self.say(&format!("{} {}", if new { "effect" } else { "repeat" }, entry.id));
         Ok(())
     }
 
     async fn settled(&self, upto: &Settled) -> Result<(), Failure> {
-        match &self.0 {
+        match &self.ledger {
             Ledger::Postgres(effects) => effects.settled(upto).await,
             Ledger::File(effects) => effects.settled(upto).await,
         }
@@ -107,7 +121,7 @@ async fn main() -> anyhow::Result<()> {
             delay_min: Duration::from_millis(1),
             delay_max: Duration::from_millis(20),
         })
-        .handler(Obedient(ledger));
+        .handler(Obedient { ledger, quiet: options.quiet });
     for stream in &options.stream {
         builder = builder.stream(stream);
     }
