@@ -82,9 +82,14 @@ impl Reading {
         xadd(id, r#type, ver, data).exec_async(&mut self.redis.connection().await).await.expect("Redis is there");
     }
 
-    /// Waits until the group has been given everything and owes nothing.
+    /// Waits until the group has been given everything and owes nothing: for as long as something goes on.
     pub async fn until_consumed(&self) {
-        eventually("everything to be consumed", async || self.is_consumed().await).await;
+        let groups = async || format!("{:?}", self.redis.command(&["XINFO", "GROUPS", STREAM]).await);
+        while !self.is_consumed().await {
+            let before = groups().await;
+            eventually("everything to be consumed", async || groups().await != before || self.is_consumed().await)
+                .await;
+        }
     }
 
     pub async fn is_consumed(&self) -> bool {

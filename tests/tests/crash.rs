@@ -59,7 +59,8 @@ impl Theatre {
     async fn scene(&self) -> Scene {
         // What a dead relay had asked for may still be under way, and stand in the way of an empty stage.
         eventually("the sessions of dead relays to end", async || {
-            self.stage.ask::<i64>("select count(*) from pg_stat_activity where application_name like 'relay%'").await == 0
+            self.stage.ask::<i64>("select count(*) from pg_stat_activity where application_name like 'relay%'").await
+                == 0
         })
         .await;
         self.stage.sql("truncate outbox, outbox_stream, outbox_receipt, outbox_group, outbox_overtaken").await;

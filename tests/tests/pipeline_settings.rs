@@ -118,10 +118,7 @@ async fn wrong_settings_end_it_before_anything_begins() {
     assert!(!below.exists(), "nothing was made");
     let output = command(&below, &["--listen", &address]).output().expect("it can be started");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.code() == Some(1) && said.contains("PIPELINE_LISTEN") && said.contains(&address),
-        "{said}"
-    );
+    assert!(output.status.code() == Some(1) && said.contains("PIPELINE_LISTEN") && said.contains(&address), "{said}");
 }
 
 #[tokio::test]

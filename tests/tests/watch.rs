@@ -92,7 +92,11 @@ async fn a_person_watches_a_backlog_come_and_go() {
     terminal.press("q");
     let ended = tokio::time::timeout(outbox_tests::deadline(), terminal.process.wait()).await;
     assert_eq!(ended.expect("it ends").expect("a child of ours").code(), Some(0));
-    assert!(!terminal.screen.lock().expect("parsing does not panic").screen().alternate_screen(), "as it was before");
+    // Its last words may still be on the way.
+    eventually("the screen to be as it was before", async || {
+        !terminal.screen.lock().expect("parsing does not panic").screen().alternate_screen()
+    })
+    .await;
 }
 
 #[tokio::test]
