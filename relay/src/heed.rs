@@ -70,7 +70,9 @@ impl Relay {
         match news {
             News::None => {}
             News::OthersSent { from, to } => {
-                tracing::debug!(stream, from, to, "sent by another relay, or before a restart")
+                tracing::debug!(stream, from, to, "sent by another relay, or before a restart");
+                // How many they are we have not counted: the next report asks the rows.
+                self.lanes.get_mut(stream).reported = None;
             }
             News::Lost { from, to } => self.lost(stream, from, to).await?,
             News::Gone => self.make(stream, now).await?,
