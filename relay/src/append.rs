@@ -141,7 +141,7 @@ impl Appender {
 
     /// Appends entries, in their order, where others keep breaking the watch: a script compares and appends in one go. It
     /// costs Redis more, and nobody can come between.
-    pub(crate) async fn append_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+    pub(crate) async fn append_by_script(&mut self, entries: &[&Entry<'_>]) -> Result<Appended, Outage> {
         let mut all = vec![];
         for portion in self.wires.portions(entries, |one, other| one.stream == other.stream) {
             all.push((portion.len(), self.append_together_by_script(portion).await?));
@@ -149,7 +149,7 @@ impl Appender {
         Ok(Appended::joined(all))
     }
 
-    async fn append_together_by_script(&mut self, entries: &[Entry<'_>]) -> Result<Appended, Outage> {
+    async fn append_together_by_script(&mut self, entries: &[&Entry<'_>]) -> Result<Appended, Outage> {
         let streams: Vec<&str> =
             entries.iter().map(|entry| entry.stream).collect::<BTreeSet<_>>().into_iter().collect();
         let mut script = cmd("EVAL");

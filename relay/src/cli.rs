@@ -353,9 +353,13 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Verb::Prune { database, retention } => {
             let mut db = connect(&database).await?;
             let mut progress = Progress::new("deleted");
-            let deleted = retention::prune(&mut db, retention, |deleted| progress.show(deleted)).await?;
+            let pruned = retention::prune(&mut db, retention, |deleted| progress.show(deleted)).await?;
             progress.clear();
-            print(&format!("deleted {deleted} published rows\n"));
+            print(&format!("deleted {} published rows\n", pruned.rows));
+            if !pruned.stuck.is_empty() {
+                let streams: Vec<_> = pruned.stuck.iter().map(|stream| terminal::printable(stream)).collect();
+                return Err(anyhow::anyhow!("{}: {}", streams.join(", "), retention::Pruned::STUCK));
+            }
         }
     }
     Ok(())

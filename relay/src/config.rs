@@ -254,8 +254,8 @@ impl Database {
 
     async fn settle(&self, db: &mut PgConnection, statement_time_max: Option<Duration>) -> Result<(), sqlx::Error> {
         // The plans we need never change, and statistics gathered while the table was empty must not talk Postgres out
-        // of them. A row that somebody keeps locked must not stop every lane. And a
-        // session whose program is gone with its machine must not seem to be at work for hours.
+        // of them. A row that somebody keeps locked must not stop every lane. And a session whose program is gone with
+        // its machine must not seem to be at work for hours.
         sqlx::query(
             "select set_config('search_path', quote_ident($1), false), set_config('enable_seqscan', 'off', false),
                     set_config('enable_bitmapscan', 'off', false), set_config('jit', 'off', false),

@@ -1,6 +1,7 @@
 //! What a look at the tops brings to light, and what follows: entries that Redis lost, streams that are not there, streams
 //! that it refuses.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use outbox::EntryId;
@@ -32,16 +33,18 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes the tops under watch into account. `true`: each is what we expected.
-    pub(crate) async fn take_tops(&mut self, streams: &[String], now: Instant) -> Result<bool, Error> {
+    /// Takes the tops under watch into account. Returns the streams whose top is not what we expected.
+    pub(crate) async fn take_tops(&mut self, streams: &[String], now: Instant) -> Result<BTreeSet<String>, Error> {
         // All are read first: acting on one can end the watch on the others.
         let watched = |stream: &String| Some((stream.clone(), self.redis.met().watched(stream)?.clone()));
         let tops: Vec<_> = streams.iter().filter_map(watched).collect();
-        let mut undisturbed = true;
+        let mut disturbed = BTreeSet::new();
         for (stream, top) in tops {
-            undisturbed &= self.hear(&stream, &top, now).await?;
+            if !self.hear(&stream, &top, now).await? {
+                disturbed.insert(stream);
+            }
         }
-        Ok(undisturbed)
+        Ok(disturbed)
     }
 
     /// Takes one top into account. `true`: it is what we expected.
@@ -70,7 +73,9 @@ impl Relay {
         match news {
             News::None => {}
             News::OthersSent { from, to } => {
-                tracing::debug!(stream, from, to, "sent by another relay, or before a restart")
+                tracing::debug!(stream, from, to, "sent by another relay, or before a restart");
+                // How many they are we have not counted: the next report asks the rows.
+                self.lanes.get_mut(stream).reported = None;
             }
             News::Lost { from, to } => self.lost(stream, from, to).await?,
             News::Gone => self.make(stream, now).await?,

@@ -30,7 +30,7 @@ impl Appended {
         }
         let landed = parts.into_iter().flat_map(|(count, part)| match part {
             Self::All => vec![Landed::Yes; count],
-            Self::None => vec![Landed::No; count],
+            Self::None => vec![Landed::Disturbed; count],
             Self::Some(landed) => landed,
         });
         Self::Some(landed.collect())
@@ -44,6 +44,15 @@ impl Appended {
             Self::Some(landed) => landed[at] == Landed::Yes,
         }
     }
+
+    /// Whether the entry at this place of the batch was not tried, since the watch on its stream was broken.
+    pub(crate) fn was_disturbed(&self, at: usize) -> bool {
+        match self {
+            Self::All => false,
+            Self::None => true,
+            Self::Some(landed) => landed[at] == Landed::Disturbed,
+        }
+    }
 }
 
 /// What became of one entry.
@@ -55,6 +64,8 @@ pub(crate) enum Landed {
     Passed,
     /// It is not in the stream, and not to blame.
     No,
+    /// The watch on its stream was broken, so nothing was tried.
+    Disturbed,
     /// Redis does not take it.
     Refused(String),
 }

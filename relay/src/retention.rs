@@ -21,7 +21,7 @@ pub(crate) const LETTERS_DAYS: i32 = 30;
 /// All letters are looked through for that.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// How many rows go at once: a quarter after a statement that took too long, then ever more again.
+/// How many rows go at once: a quarter after a time that was too long, then ever more again.
 struct Chunk(i64);
 
 impl Chunk {
@@ -41,26 +41,48 @@ impl Chunk {
     }
 }
 
-/// Deletes what is older than that, and tells how far it has come after each chunk. Returns how many rows went.
+/// What came of pruning.
+#[derive(Debug, Default)]
+pub(crate) struct Pruned {
+    pub(crate) rows: i64,
+    /// Streams of which not even one row could be deleted in time: it waits, and what is behind it.
+    pub(crate) stuck: Vec<String>,
+}
+
+impl Pruned {
+    /// What a person has to hear of streams that are stuck.
+    pub(crate) const STUCK: &str = "one row takes longer than 2 s to delete (a trigger, or a foreign key without an index?); it waits, and what is behind it";
+}
+
+/// Deletes what is older than that, and tells how far it has come after each chunk.
 pub(crate) async fn prune(
     db: &mut PgConnection,
     older_than: Duration,
     mut progress: impl FnMut(i64),
-) -> Result<i64, sqlx::Error> {
+) -> Result<Pruned, sqlx::Error> {
     store::limit_statements(db, LOOK_TIME_MAX, false).await?;
-    let (mut deleted, mut chunk) = (0, Chunk(CHUNK_ROWS_MAX));
+    let (mut pruned, mut chunk) = (Pruned::default(), Chunk(CHUNK_ROWS_MAX));
     for upto in store::prunable(db, older_than).await? {
         loop {
             let rows_max = chunk.0;
-            let Some(rows) = chunk.took(store::prune(db, &upto, rows_max, CHUNK_TIME_MAX).await)? else { continue };
-            deleted += rows;
-            progress(deleted);
+            let rows = match chunk.took(store::prune(db, &upto, rows_max, CHUNK_TIME_MAX).await) {
+                Ok(Some(rows)) => rows,
+                Ok(None) => continue,
+                // The other streams are not to blame.
+                Err(error) if store::took_too_long(&error) => {
+                    pruned.stuck.push(upto.stream);
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            pruned.rows += rows;
+            progress(pruned.rows);
             if rows < rows_max {
                 break;
             }
         }
     }
-    Ok(deleted)
+    Ok(pruned)
 }
 
 /// Forgets letters that were replayed or dropped long ago, and consumers that have said nothing since.
@@ -81,12 +103,16 @@ pub(crate) async fn keep_pruning(config: &Config) {
 
 async fn prune_while_connected(database: &Database, retention: Duration) -> Result<(), Error> {
     let mut db = database.connect().await?;
-    let mut forget_at = None;
+    let (mut forget_at, mut stuck): (_, Vec<String>) = (None, vec![]);
     loop {
-        let deleted = if retention.is_zero() { 0 } else { prune(&mut db, retention, |_| {}).await? };
-        if deleted > 0 {
-            tracing::info!(deleted, "published rows are past their retention");
+        let pruned = if retention.is_zero() { Pruned::default() } else { prune(&mut db, retention, |_| {}).await? };
+        if pruned.rows > 0 {
+            tracing::info!(deleted = pruned.rows, "published rows are past their retention");
         }
+        for stream in pruned.stuck.iter().filter(|stream| !stuck.contains(stream)) {
+            tracing::warn!(stream, "retention is stuck: {}", Pruned::STUCK);
+        }
+        stuck = pruned.stuck;
         if is_time(&mut forget_at, Instant::now(), FORGET_EVERY) {
             forget(&mut db).await?;
         }

@@ -1,5 +1,6 @@
 //! Sending a batch: append it, read the next one meanwhile, and sort out what Redis did not take.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::time::{Instant, SystemTime};
 
@@ -27,40 +28,48 @@ impl Relay {
         if !self.watch(&streams, now).await? {
             return Ok(0);
         }
-        let (mut appended, mut ahead) = self.append_and_read_ahead(&batch).await?;
-        let mut undisturbed = self.take_in(&batch, &appended, &streams, now).await?;
-        if matches!(appended, Appended::None) && undisturbed {
-            // The watch was broken, but nobody appended: consumers delete entries, or somebody trims. They may go on doing
-            // so as fast as we can try; a script is not disturbed.
+        let (appended, mut ahead) = self.append_and_read_ahead(&batch).await?;
+        let all_landed = matches!(appended, Appended::All);
+        let mut disturbed = self.take_in(&batch, |at| appended.landed(at), all_landed, &streams, now).await?;
+        let mut sent = (0..batch.rows.len()).filter(|at| appended.landed(*at)).count();
+        // A watch was broken, but nobody appended: consumers delete entries, or somebody trims. They may go on doing so as fast as
+        // we can try; a script is not disturbed. In a cluster that is one stream's matter, whatever became of the others.
+        let is_hindered =
+            |at: &usize| appended.was_disturbed(*at) && !disturbed.contains(&batch.lanes[batch.rows[*at].lane].0);
+        let again: Vec<usize> = (0..batch.rows.len()).filter(is_hindered).collect();
+        if !again.is_empty() {
             let entries = batch.entries(&self.lanes);
+            let entries: Vec<_> = again.iter().map(|at| &entries[*at]).collect();
             count(&self.pulse.disturbed_batches, 1);
-            appended = self.redis.met().append_by_script(&entries).await?;
-            undisturbed = self.take_in(&batch, &appended, &streams, now).await?;
+            let by_script = self.redis.met().append_by_script(&entries).await?;
+            let landed = |at: usize| again.binary_search(&at).is_ok_and(|nth| by_script.landed(nth));
+            sent += again.iter().filter(|at| landed(**at)).count();
+            disturbed = self.take_in(&batch, landed, sent == batch.rows.len(), &streams, now).await?;
             ahead = None;
         }
-        let sent = (0..batch.rows.len()).filter(|at| appended.landed(*at)).count();
+        if sent == batch.rows.len() {
+            self.rows_max = self.rows_max.saturating_mul(TWO).min(self.config.batch_rows_max);
+        }
         match appended {
-            Appended::All => {
-                self.rows_max = self.rows_max.saturating_mul(TWO).min(self.config.batch_rows_max);
-                self.ahead = ahead.filter(|_| undisturbed);
-            }
+            Appended::All => self.ahead = ahead.filter(|_| disturbed.is_empty()),
             Appended::None => {}
             Appended::Some(landed) => self.sort_out(&batch, &landed, now).await?,
         }
         Ok(sent)
     }
 
-    /// Moves the lanes by what was appended, and hears the tops as they are now, read under the watch for the next batch.
-    /// `true`: each is what we expected.
+    /// Moves the lanes by what was appended, and hears the tops as they are now, read under the watch for the next batch. Returns
+    /// the streams whose top is not what we expected.
     async fn take_in(
         &mut self,
         batch: &Batch,
-        appended: &Appended,
+        landed: impl Fn(usize) -> bool,
+        all: bool,
         streams: &[String],
         now: Instant,
-    ) -> Result<bool, Error> {
-        self.count_sent(batch, |at| appended.landed(at));
-        if matches!(appended, Appended::All) {
+    ) -> Result<BTreeSet<String>, Error> {
+        self.count_sent(batch, landed);
+        if all {
             self.pass_over(batch); // before the tops are heard: a loss sets the lanes back
         }
         self.take_tops(streams, now).await
@@ -86,7 +95,7 @@ impl Relay {
         let redis = self.redis.met();
         let unwatched: Vec<_> = streams.iter().filter(|stream| redis.watched(stream).is_none()).cloned().collect();
         redis.tops(&unwatched).await?;
-        self.take_tops(streams, now).await
+        Ok(self.take_tops(streams, now).await?.is_empty())
     }
 
     /// An event over the limit is a dead letter at once: trying again cannot make it smaller.

@@ -155,7 +155,14 @@ fn how_far(relay: &RelayStatus) -> String {
         frontier => format!("everything is final up to number {frontier}"),
     };
     let overtaken = if relay.overtaken > 0 { "; slow transactions were overtaken, see `relay blockers`" } else { "" };
-    format!("{final_upto} (the newest is {newest}){overtaken}")
+    let left = match relay.left_behind {
+        0 => String::new(),
+        1 => "; 1 event that Redis refused is locked by somebody, and is set aside once it is free".to_owned(),
+        many => {
+            format!("; {many} events that Redis refused are locked by somebody, and are set aside once they are free")
+        }
+    };
+    format!("{final_upto} (the newest is {newest}){overtaken}{left}")
 }
 
 #[cfg(test)]
@@ -171,6 +178,7 @@ pub(crate) mod tests {
             frontier: 41,
             last: 42,
             overtaken: 0,
+            left_behind: 0,
             dead: 0,
             paused_at: None,
             paused_by: None,

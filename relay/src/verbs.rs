@@ -97,6 +97,9 @@ pub(crate) async fn pause(db: &mut PgConnection, wish: Wish, stream: Option<Stri
     };
     let heard = match heard {
         Some(true) => "",
+        Some(false) if wish == Wish::Resume => {
+            "; a relay has not heard it yet, and sends nothing of it until it has (it waits for Redis, or is frozen)"
+        }
         Some(false) => {
             "; a relay has not heard it yet, and may send what it has in hand (it waits for Redis, or is frozen)"
         }

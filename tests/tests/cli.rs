@@ -515,6 +515,7 @@ async fn status_tells_how_much_waits_and_how_far_each_group_has_come() {
         "frontier",
         "last",
         "overtaken",
+        "left_behind",
         "dead",
         "paused_at",
         "paused_by",
@@ -665,6 +666,12 @@ async fn an_event_is_followed_by_its_id_the_number_of_its_row_or_that_of_its_ent
         .await;
     let seq: i64 = stage.ask("select seq from outbox where id = 'again'").await;
     assert!(verb(&stage, &["trace", &format!("{seq}")]).starts_with("event followed\n"));
+    // On a stream that replays nothing that header is its writer's, and names nobody.
+    stage
+        .sql("insert into outbox (stream, id, type, payload, headers) values ('s', 'own', 't', '1', '{\"outbox-id\": \"followed\"}')")
+        .await;
+    let seq: i64 = stage.ask("select seq from outbox where id = 'own'").await;
+    assert!(verb(&stage, &["trace", &format!("{seq}")]).starts_with("event own\n"));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use outbox::{Consumer, ConsumerError, Entry, Failure};
@@ -269,4 +271,52 @@ async fn a_slot_that_moves_holds_up_its_own_stream_and_is_followed() {
     }
     arrived(&mut relay, moved, 2).await;
     assert_eq!(stage.ask::<i64>("select count(*) from outbox where attempts > 0").await, 0);
+}
+
+#[tokio::test]
+async fn a_stream_whose_entries_are_deleted_all_the_time_does_not_starve_beside_others() {
+    let stage = Stage::set().await;
+    let cluster = Cluster::start().await;
+    let url = cluster.nodes[0].url();
+    let mut relay =
+        Relay::connect(config(&stage.database_url, &url, &["--lease", "0"])).await.expect("both are there");
+    let (hindered, busy) = ("t:{0}", "t:{1}");
+    let many = |stream: &str, count: usize| {
+        format!("select outbox_enqueue('{stream}', 't', '1') from generate_series(1, {count})")
+    };
+    stage.sql(&many(hindered, 30_000)).await;
+    eventually("the first ones to arrive", async || {
+        tick(&mut relay).await;
+        length(&cluster, hindered).await == 30_000
+    })
+    .await;
+
+    // Each deletion breaks the watch under which the relay appends. They go on until all has come through.
+    let enough = Arc::new(AtomicBool::new(false));
+    let node = cluster.node_of(hindered).await;
+    let (mut redis, stop) = (cluster.nodes[node].connection().await, enough.clone());
+    let delete = tokio::spawn(async move {
+        for seq in 1..=30_000 {
+            if stop.load(Relaxed) {
+                return;
+            }
+            let _: i64 =
+                redis::cmd("XDEL").arg("t:{0}").arg(format!("1-{seq}")).query_async(&mut redis).await.expect("ok");
+        }
+        panic!("the load was too short to show anything");
+    });
+    stage.sql(&many(hindered, 1_000)).await;
+    let arrived = async || match cluster.command(&["XRANGE", hindered, "1-30001", "+"]).await {
+        Value::Array(entries) => entries.len(),
+        other => panic!("XRANGE answered {other:?}"),
+    };
+    eventually("all to arrive while entries are deleted, beside a stream that is busy", async || {
+        // An append to the other stream in each turn.
+        stage.sql(&many(busy, 1)).await;
+        tick(&mut relay).await;
+        arrived().await == 1_000
+    })
+    .await;
+    enough.store(true, Relaxed);
+    delete.await.expect("they lasted");
 }

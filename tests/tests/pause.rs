@@ -195,6 +195,9 @@ async fn a_pause_is_heard_when_every_relay_that_sends_has_heard_it() {
     assert!(said.contains(NOT_ALL), "{said}");
     let said = said_beside(&stage, &["pause", "s"], &mut [&mut one, &mut other]).await;
     assert!(said.contains("s is paused") && !said.contains(';'), "{said}");
+    // Of a resume nobody need fear that more is sent than was meant to be.
+    let said = said_beside(&stage, &["resume", "s"], &mut [&mut one]).await;
+    assert!(said.contains("s flows again; a relay has not heard it yet, and sends nothing of it until"), "{said}");
     // One that is gone need not hear anything.
     drop(other);
     let said = said_beside(&stage, &["resume", "s"], &mut [&mut one]).await;

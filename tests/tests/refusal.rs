@@ -304,6 +304,11 @@ async fn what_redis_refused_in_the_middle_is_set_aside_once_nobody_has_it_locked
     for _ in 0..10 {
         tick(&mut relay).await;
     }
+    // No transaction was overtaken, and nobody is sent to look for one.
+    let status = stage.command(&["status"]).output().expect("the binary runs");
+    let status = String::from_utf8(status.stdout).expect("text");
+    assert!(status.contains("1 event that Redis refused is locked by somebody"), "{status}");
+    assert!(!status.contains("overtaken"), "{status}");
     lock.rollback().await.expect("still open");
     eventually("it to be a dead letter", async || {
         tick(&mut relay).await;

@@ -101,6 +101,36 @@ async fn consumers_that_delete_entries_do_not_starve_publishing() {
 }
 
 #[tokio::test]
+async fn what_another_relay_has_sent_is_counted_by_whoever_reports_it() {
+    let stage = Stage::set().await;
+    let mut one = stage.relay(&["--report-interval", "1ms"]).await;
+    let mut other = stage.relay(&["--report-interval", "1h"]).await;
+    stage.enqueue("s", "first").await;
+    stage.until_entries(&mut one, "s", 1).await;
+    let reported = "select coalesce(sum(entries), 0)::bigint from outbox_receipt";
+    eventually("the first report", async || {
+        one.tick().await.expect("Postgres is there");
+        stage.ask::<i64>(reported).await == 1
+    })
+    .await;
+    // Its one report goes by before it has sent anything.
+    for _ in 0..5 {
+        other.tick().await.expect("Postgres is there");
+    }
+    stage.enqueue_many("s", 10).await;
+    stage.until_entries(&mut other, "s", 11).await;
+    stage.enqueue("s", "last").await;
+    stage.until_entries(&mut one, "s", 12).await;
+    eventually("all to be told", async || {
+        one.tick().await.expect("Postgres is there");
+        stage.ask::<i64>("select max(last_seq) from outbox_receipt").await
+            == stage.ask::<i64>("select max(seq) from outbox").await
+    })
+    .await;
+    assert_eq!(stage.ask::<i64>(reported).await, 12);
+}
+
+#[tokio::test]
 async fn an_event_starts_at_once_when_the_relay_is_asleep() {
     let stage = Stage::set().await;
     let flags = ["run", "--sleep-after", "10ms", "--sleep-poll-interval", "1h"];

@@ -152,3 +152,54 @@ async fn rows_that_are_slow_to_delete_go_a_few_at_a_time() {
     })
     .await;
 }
+
+/// Two streams of five old rows each, and a trigger.
+async fn two_old_streams_with(trigger: &str) -> Stage {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&["--report-interval", "1ms"]).await;
+    for stream in ["a", "b"] {
+        stage.enqueue_many(stream, 5).await;
+        stage.until_entries(&mut relay, stream, 5).await;
+    }
+    settle(&mut relay).await;
+    age(&stage).await;
+    stage.sql(trigger).await;
+    stage
+}
+
+#[tokio::test]
+async fn a_row_that_takes_too_long_to_delete_keeps_no_other_stream_from_being_pruned() {
+    let stage = two_old_streams_with(
+        "create function slow() returns trigger language plpgsql as
+             $$ begin perform pg_sleep(3); return old; end $$;
+         create trigger slow before delete on outbox for each row when (old.stream = 'a') execute function slow()",
+    )
+    .await;
+    let done = prune(&stage, "1d");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "deleted 5 published rows\n", "{done:?}");
+    let why = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && why.contains("a: one row takes longer than 2 s to delete"), "{done:?}");
+    assert_eq!(stage.ask::<i64>("select count(*) from outbox where stream = 'a'").await, 5);
+    // Nor from being pruned by a relay, and the log tells of it once.
+    let relay = outbox_tests::Child::spawn(stage.command(&["run", "--retention", "1d"]));
+    relay.saw("retention is stuck").await;
+}
+
+#[tokio::test]
+async fn what_one_pruning_locks_is_free_within_its_time_however_many_statements_it_takes() {
+    // Each statement keeps within two seconds, and all together do not.
+    let stage = two_old_streams_with(
+        "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1.2); return null; end $$;
+         create trigger slow after delete on outbox for each statement execute function slow();
+         create trigger slow after update on outbox_stream for each statement execute function slow();
+         create trigger slow after delete on outbox_receipt for each statement execute function slow()",
+    )
+    .await;
+    let begun = std::time::Instant::now();
+    let done = prune(&stage, "1d");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "deleted 0 published rows\n", "{done:?}");
+    assert!(!done.status.success(), "{done:?}");
+    assert_eq!(stage.ask::<i64>("select count(*) from outbox").await, 10, "nothing is deleted by halves");
+    // Seven tries of each stream; one after the other they were bound to take 3.6 s each.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(45), "{:?}", begun.elapsed());
+}

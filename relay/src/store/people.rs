@@ -81,6 +81,8 @@ pub(crate) struct RelayStatus {
     pub(crate) last: i64,
     /// Numbers of open transactions that were gone past and are not decided yet.
     pub(crate) overtaken: i64,
+    /// Events that Redis refused while it took later ones, and that somebody has locked: they are set aside once they are free.
+    pub(crate) left_behind: i64,
     /// Dead letters that wait for a person, those of groups that are gone among them.
     pub(crate) dead: i64,
     /// Since when somebody has asked that nothing be sent anywhere.
@@ -113,7 +115,8 @@ pub(crate) async fn relay(db: &mut PgConnection) -> Result<RelayStatus> {
                     as redis_seen_seconds,
                 frontier,
                 outbox_newest() as last,
-                (select count(*) from outbox_overtaken) as overtaken,
+                (select count(*) from outbox_overtaken where writers <> '{{}}') as overtaken,
+                (select count(*) from outbox_overtaken where writers = '{{}}') as left_behind,
                 (select count(*) from outbox where due_at = 'infinity')
                 + (select count(*) from outbox_dead_letter where replayed_at is null and dropped_at is null) as dead,
                 {} as paused_at, paused_by
@@ -194,7 +197,7 @@ pub(crate) async fn groups(db: &mut PgConnection) -> Result<Vec<GroupStatus>> {
     .await
 }
 
-/// Consumers that were heard of within an hour.
+/// Consumers that have done anything within an hour: of one that lives and has nothing to do nothing new is written down.
 pub(crate) async fn consumers(db: &mut PgConnection) -> Result<Vec<ConsumerStatus>> {
     sqlx::query_as(
         "select stream, group_name, consumer, processed, failed, retried, buried, lost, handling_mean_us, handling_p99_us,

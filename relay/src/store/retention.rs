@@ -1,11 +1,25 @@
 //! Deleting what was published long ago.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
 
 use super::{Number, Result, numbers};
 use crate::Seq;
+
+/// What is left of the time that a transaction may take: Postgres bounds only its statements, each by itself.
+struct Left {
+    until: Instant,
+}
+
+impl Left {
+    /// From here on no statement of this transaction takes longer than what is left.
+    async fn bound(&self, tx: &mut PgConnection) -> Result<()> {
+        // Nothing at all would mean: without bound.
+        let left = self.until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        limit_statements(tx, left, true).await
+    }
+}
 
 /// From here on no statement of this connection takes longer, or none of this transaction.
 pub(crate) async fn limit_statements(db: &mut PgConnection, time_max: Duration, here: bool) -> Result<()> {
@@ -57,11 +71,12 @@ pub(crate) async fn old_enough(db: &mut PgConnection, than: Duration) -> Result<
     .await
 }
 
-/// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all. If one
-/// of its statements takes longer than this, nothing is deleted.
+/// Deletes the oldest published rows of a stream, some at a time. Returns how many; fewer than `rows_max`: that was all. If its
+/// statements take longer than this together, nothing is deleted.
 pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64, time_max: Duration) -> Result<i64> {
     let mut tx = db.begin().await?;
-    limit_statements(&mut tx, time_max, true).await?;
+    let left = Left { until: Instant::now() + time_max };
+    left.bound(&mut tx).await?;
     // The stream's row is the lock: of two prunes one leaves it to the other, and a loss is written down before or after.
     let free: Option<(i64, i64)> =
         sqlx::query_as("select pruned_seq, sent_seq from outbox_stream where stream = $1 for update skip locked")
@@ -70,6 +85,7 @@ pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64, t
             .await?;
     let Some((pruned_seq, sent_seq)) = free else { return Ok(0) };
     let last = upto.seq.min(sent_seq);
+    left.bound(&mut tx).await?;
     // A row that somebody has locked stays for another time, and what is above it with it: "pruned" has no holes.
     let (found, reached): (i64, Option<i64>) = sqlx::query_as(
         "with old as (
@@ -96,11 +112,13 @@ pub(crate) async fn prune(db: &mut PgConnection, upto: &Number, rows_max: i64, t
     .fetch_one(&mut *tx)
     .await?;
     let reached = reached.unwrap_or(last); // nothing is left below
+    left.bound(&mut tx).await?;
     sqlx::query("update outbox_stream set pruned_seq = greatest(pruned_seq, $2) where stream = $1")
         .bind(&upto.stream)
         .bind(reached)
         .execute(&mut *tx)
         .await?;
+    left.bound(&mut tx).await?;
     sqlx::query("delete from outbox_receipt where stream = $1 and last_seq <= $2")
         .bind(&upto.stream)
         .bind(reached)

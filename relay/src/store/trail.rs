@@ -81,7 +81,7 @@ pub(crate) async fn id_of(
     let Some((generation, seq)) = number else { return Ok(None) };
     sqlx::query_scalar(
         "select id from (
-             (select coalesce(o.headers ->> 'outbox-id', o.id) as id
+             (select case when n.stream like '%:replay' then coalesce(o.headers ->> 'outbox-id', o.id) else o.id end as id
                 from outbox_stream_names n
                cross join lateral (select id, headers from outbox o where o.stream = n.stream and o.seq = $1 offset 0) o
                 left join outbox_stream s on s.stream = n.stream

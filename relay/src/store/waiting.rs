@@ -80,8 +80,8 @@ fn reason(why: &str) -> String {
     why.chars().filter(|c| *c != '\0').take(500).collect()
 }
 
-/// Held rows of these streams whose time has come, but for those that somebody has locked, in the order in which they are to leave. `now()`, since an index is
-/// not searched for a `clock_timestamp()` that changes from row to row.
+/// Held rows of these streams whose time has come, but for those that somebody has locked, in the order in which they are to
+/// leave. `now()`, since an index is not searched for a `clock_timestamp()` that changes from row to row.
 pub(crate) async fn due(db: &mut PgConnection, streams: &[String], rows_max: i64) -> Result<Vec<Number>> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "select stream, seq from outbox

@@ -132,11 +132,12 @@ function showTables(status) {
   fill(byId("table-blockers"), BLOCKERS, blockers, (b) => `${b.pid} ${b.application}`);
   write(byId("lanes-empty"), streams.length ? "" : "No stream yet. The first event that somebody commits makes one.");
   write(byId("groups-empty"), groups.length ? "" : "No group reads. A consumer makes its group when it starts.");
-  write(byId("consumers-empty"), consumers.length ? "" : "No consumer was heard of within an hour.");
+  write(byId("consumers-empty"), consumers.length ? "" : "No consumer has done anything within an hour.");
   const behind = relay.last - relay.frontier;
   const final = behind > 0 ? `Final up to ${count(relay.frontier)} of ${count(relay.last)}.` : `Everything is final up to number ${count(relay.frontier)}.`;
   const overtaken = relay.overtaken > 0 ? ` ${count(relay.overtaken)} numbers of slow transactions were overtaken.` : "";
-  write(byId("frontier-text"), `${final}${overtaken}${blockers.length ? "" : " No transaction that writes to the outbox is open."}`);
+  const left = relay.left_behind > 0 ? ` ${count(relay.left_behind)} refused by Redis and locked by somebody: set aside once free.` : "";
+  write(byId("frontier-text"), `${final}${overtaken}${left}${blockers.length ? "" : " No transaction that writes to the outbox is open."}`);
   const all = byId("pause-all");
   all.hidden = false;
   all.dataset.wish = relay.paused_at === null ? "pause" : "resume";
