@@ -174,6 +174,45 @@ async fn a_store_that_is_not_mounted_is_an_outage_and_nothing_is_archived_beside
     cellar.assert_sound().await;
 }
 
+/// An export to its end: its exit code, what it wrote and what it said.
+async fn exported(command: Command) -> (Option<i32>, String, String) {
+    let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const EXPORT: [&str; 1] = ["export-ndjson"];
+const END: &str = "export.end";
+
+#[tokio::test]
+async fn an_export_does_not_pass_for_whole_if_the_store_goes_away_and_names_what_is_lost_for_good() {
+    let cellar = Cellar::open(Store::S3).await;
+    cellar.archive(&events(0..30)).await;
+    let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
+    let export = || exported(cellar.command_over(&[&EXPORT[..], &["--json"]].concat(), None, Some(&wire)));
+    wire.refuse();
+    let (code, lines, said) = export().await;
+    assert!(code == Some(1) && lines.is_empty() && said.contains("the object store"), "{lines}{said}");
+
+    // In the middle of it.
+    wire.accept();
+    let half = wire.halt_at(7, outbox_tests::Side::Reply);
+    let away = async {
+        half.reached().await;
+        wire.refuse();
+    };
+    let ((code, lines, said), ()) = tokio::join!(export(), away);
+    assert!(code == Some(1) && !lines.contains(END) && said.contains("the object store"), "{lines}{said}");
+
+    wire.accept();
+    let (code, lines, said) = export().await;
+    assert!(code == Some(0) && lines.lines().count() == 31 && lines.contains(END), "{said}");
+    // An object that is not there is lost, however often one asks.
+    std::fs::remove_file(cellar.file_of(&story("p7", 1, "content 7").hash())).expect("it is there");
+    let (code, lines, said) = export().await;
+    assert!(code == Some(1) && lines.lines().count() == 30 && lines.contains(r#""left_out":1"#), "{lines}{said}");
+}
+
 #[tokio::test]
 async fn a_postgres_that_is_away_costs_no_attempt_and_loses_nothing() {
     let cellar = stocked(Store::Folder).await;
