@@ -214,6 +214,36 @@ async fn an_export_does_not_pass_for_whole_if_the_store_goes_away_and_names_what
 }
 
 #[tokio::test]
+async fn a_store_that_is_not_mounted_is_told_before_anything_is_to_be_archived_and_ends_an_export() {
+    let cellar = Cellar::open(Store::Folder).await;
+    // A fresh one has no owner, either.
+    let fresh = cellar.run(&["--listen", "127.0.0.1:0"]);
+    fresh.saw("the archive works").await;
+    let at = crate::metrics::told_at(&fresh).await;
+    assert_eq!(crate::metrics::status(at, "/ready").await, 200);
+    drop(fresh);
+    cellar.archive(&events(0..3)).await;
+
+    let store = cellar.file_of(&"0".repeat(64)).ancestors().nth(3).expect("the store").to_owned();
+    let elsewhere = store.with_extension("unmounted");
+    std::fs::rename(&store, &elsewhere).expect("it is there");
+    std::fs::create_dir(&store).expect("made");
+    let archive = cellar.run(&["--listen", "127.0.0.1:0"]);
+    archive.saw("is the right store mounted").await;
+    let at = crate::metrics::told_at(&archive).await;
+    assert_eq!(crate::metrics::status(at, "/ready").await, 503);
+    let (code, lines, said) = exported(cellar.command(&EXPORT)).await;
+    assert!(code == Some(1) && lines.is_empty() && said.contains("is the right store mounted"), "{lines}{said}");
+    assert!(!archive.log().contains("the archive works"), "{}", archive.log());
+
+    std::fs::remove_dir(&store).expect("nobody wrote there");
+    std::fs::rename(&elsewhere, &store).expect("it is there");
+    archive.saw("the archive works").await;
+    eventually("it to be ready", async || crate::metrics::status(at, "/ready").await == 200).await;
+    assert_eq!(exported(cellar.command(&EXPORT)).await.0, Some(0));
+}
+
+#[tokio::test]
 async fn a_postgres_that_is_away_costs_no_attempt_and_loses_nothing() {
     let cellar = stocked(Store::Folder).await;
     let wire = Proxy::to(cellar.stage.postgres.port()).await;
