@@ -228,3 +228,39 @@ async fn a_connection_that_was_left_behind_is_given_nothing_wherever_the_next_on
         running.stop().await;
     }
 }
+
+/// Lets a handler go on at the end, so that no test waits for its thread.
+struct LetGo(Stubborn);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.0.go.store(true, Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_holds_its_thread_does_not_hold_the_stop_and_its_event_is_given_back_at_once() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    enqueue_told(&stage, "s", "held", "k", &json!({})).await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    let consumer = |handler: &Stubborn| {
+        let builder =
+            Consumer::builder(stage.redis.url()).stream("s").group("g").drain_max(Duration::from_millis(100));
+        // Nobody may claim it for want of a heartbeat.
+        let builder = builder.claim_after(Duration::from_secs(3600)).batch_handler(10, handler.clone());
+        Running::start(builder.build().expect("valid"))
+    };
+    let holds = LetGo(Stubborn::default());
+    let running = consumer(&holds.0);
+    eventually("it to be begun", async || holds.0.holds("held")).await;
+    running.stop().await;
+    assert!(holds.0.holds("held"), "it holds its thread still");
+
+    let other = Stubborn::default();
+    other.0.go.store(true, Relaxed);
+    let running = consumer(&other);
+    eventually("another one to handle it", async || other.done() == ["held"]).await;
+    running.stop().await;
+    assert_eq!(pending(&stage.redis, "s", "g").await, 0);
+}
