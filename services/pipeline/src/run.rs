@@ -167,6 +167,8 @@ impl Begun {
     async fn until_stopped(mut self, config: &Config, folder: &Folder, stopper: Stopper, stop: Stop) -> Result<()> {
         // A pipeline that nobody can look at must not look as if it lived.
         let early = tokio::select! {
+            // It also ends because of the wish, and may have done so by now.
+            biased;
             () = stop.asked() => None,
             ended = &mut self.serving => Some(ended),
         };
