@@ -78,7 +78,7 @@ end
 $$;
 create trigger outbox_begin_anew after truncate on outbox for each statement execute function outbox_begin_anew();
 
--- Which partition of a topic a key goes to. The library's `partition` says the same.
+-- Which partition of a stream a key goes to. The library's `partition` says the same.
 create function outbox_partition(topic text, partitions integer, key text) returns text
 language sql immutable parallel safe
 begin atomic

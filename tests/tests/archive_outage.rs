@@ -174,6 +174,75 @@ async fn a_store_that_is_not_mounted_is_an_outage_and_nothing_is_archived_beside
     cellar.assert_sound().await;
 }
 
+/// An export to its end: its exit code, what it wrote and what it said.
+async fn exported(command: Command) -> (Option<i32>, String, String) {
+    let output = tokio::process::Command::from(command).output().await.expect("it can be started");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const EXPORT: [&str; 1] = ["export-ndjson"];
+const END: &str = "export.end";
+
+#[tokio::test]
+async fn an_export_does_not_pass_for_whole_if_the_store_goes_away_and_names_what_is_lost_for_good() {
+    let cellar = Cellar::open(Store::S3).await;
+    cellar.archive(&events(0..30)).await;
+    let wire = Proxy::to(cellar.s3.as_ref().expect("it has one").port()).await;
+    let export = || exported(cellar.command_over(&[&EXPORT[..], &["--json"]].concat(), None, Some(&wire)));
+    wire.refuse();
+    let (code, lines, said) = export().await;
+    assert!(code == Some(1) && lines.is_empty() && said.contains("the object store"), "{lines}{said}");
+
+    // In the middle of it.
+    wire.accept();
+    let half = wire.halt_at(7, outbox_tests::Side::Reply);
+    let away = async {
+        half.reached().await;
+        wire.refuse();
+    };
+    let ((code, lines, said), ()) = tokio::join!(export(), away);
+    assert!(code == Some(1) && !lines.contains(END) && said.contains("the object store"), "{lines}{said}");
+
+    wire.accept();
+    let (code, lines, said) = export().await;
+    assert!(code == Some(0) && lines.lines().count() == 31 && lines.contains(END), "{said}");
+    // An object that is not there is lost, however often one asks.
+    std::fs::remove_file(cellar.file_of(&story("p7", 1, "content 7").hash())).expect("it is there");
+    let (code, lines, said) = export().await;
+    assert!(code == Some(1) && lines.lines().count() == 30 && lines.contains(r#""left_out":1"#), "{lines}{said}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_mounted_is_told_before_anything_is_to_be_archived_and_ends_an_export() {
+    let cellar = Cellar::open(Store::Folder).await;
+    // A fresh one has no owner, either.
+    let fresh = cellar.run(&["--listen", "127.0.0.1:0"]);
+    fresh.saw("the archive works").await;
+    let at = crate::metrics::told_at(&fresh).await;
+    assert_eq!(crate::metrics::status(at, "/ready").await, 200);
+    drop(fresh);
+    cellar.archive(&events(0..3)).await;
+
+    let store = cellar.file_of(&"0".repeat(64)).ancestors().nth(3).expect("the store").to_owned();
+    let elsewhere = store.with_extension("unmounted");
+    std::fs::rename(&store, &elsewhere).expect("it is there");
+    std::fs::create_dir(&store).expect("made");
+    let archive = cellar.run(&["--listen", "127.0.0.1:0"]);
+    archive.saw("is the right store mounted").await;
+    let at = crate::metrics::told_at(&archive).await;
+    assert_eq!(crate::metrics::status(at, "/ready").await, 503);
+    let (code, lines, said) = exported(cellar.command(&EXPORT)).await;
+    assert!(code == Some(1) && lines.is_empty() && said.contains("is the right store mounted"), "{lines}{said}");
+    assert!(!archive.log().contains("the archive works"), "{}", archive.log());
+
+    std::fs::remove_dir(&store).expect("nobody wrote there");
+    std::fs::rename(&elsewhere, &store).expect("it is there");
+    archive.saw("the archive works").await;
+    eventually("it to be ready", async || crate::metrics::status(at, "/ready").await == 200).await;
+    assert_eq!(exported(cellar.command(&EXPORT)).await.0, Some(0));
+}
+
 #[tokio::test]
 async fn a_postgres_that_is_away_costs_no_attempt_and_loses_nothing() {
     let cellar = stocked(Store::Folder).await;

@@ -243,6 +243,29 @@ async fn a_drain_longer_than_the_patience_of_others_keeps_its_entry() {
     assert!(!other.log().contains("begin long"), "{}", other.log());
 }
 
+/// Something ends more often than a heartbeat is due: that must not put the heartbeat off.
+#[tokio::test]
+async fn a_long_drain_in_which_something_ends_all_the_time_keeps_what_still_runs() {
+    let stage = Stage::set().await;
+    let effects = Effects::on(&stage).await;
+    let mut relay = stage.relay(&[]).await;
+    for n in 1..=24 {
+        enqueue_told(&stage, "s", &format!("e{n}-"), "", &json!({"do": "sleep", "ms": 300 * n})).await;
+    }
+    stage.until_entries(&mut relay, "s", 24).await;
+    let flags = flags("g", &["--claim-after-ms", "2000", "--drain-max-ms", "3600000", "--concurrency", "32"]);
+    let mut leaving = consume(&stage, &flags);
+    for n in 1..=24 {
+        leaving.saw(&format!("begin e{n}- attempt 1")).await;
+    }
+    let other = consume(&stage, &flags);
+    name(&other).await;
+    leaving.signal(Signal::Term);
+    assert_eq!(leaving.wait().await, 0);
+    assert_eq!(effects.of("g").await.len(), 24);
+    assert!(!other.log().contains("begin "), "{}", other.log());
+}
+
 #[tokio::test]
 async fn the_names_of_the_dead_do_not_pile_up() {
     let stage = Stage::set().await;

@@ -228,3 +228,74 @@ async fn a_connection_that_was_left_behind_is_given_nothing_wherever_the_next_on
         running.stop().await;
     }
 }
+
+/// Lets a handler go on at the end, so that no test waits for its thread.
+struct LetGo(Stubborn);
+
+impl Drop for LetGo {
+    fn drop(&mut self) {
+        self.0.0.go.store(true, Relaxed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_handler_that_holds_its_thread_does_not_hold_the_stop_and_its_event_is_given_back_at_once() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    enqueue_told(&stage, "s", "held", "k", &json!({})).await;
+    stage.until_entries(&mut relay, "s", 1).await;
+    let consumer = |handler: &Stubborn| {
+        let builder =
+            Consumer::builder(stage.redis.url()).stream("s").group("g").drain_max(Duration::from_millis(100));
+        // Nobody may claim it for want of a heartbeat.
+        let builder = builder.claim_after(Duration::from_secs(3600)).batch_handler(10, handler.clone());
+        Running::start(builder.build().expect("valid"))
+    };
+    let holds = LetGo(Stubborn::default());
+    let running = consumer(&holds.0);
+    eventually("it to be begun", async || holds.0.holds("held")).await;
+    running.stop().await;
+    assert!(holds.0.holds("held"), "it holds its thread still");
+
+    let other = Stubborn::default();
+    other.0.go.store(true, Relaxed);
+    let running = consumer(&other);
+    eventually("another one to handle it", async || other.done() == ["held"]).await;
+    running.stop().await;
+    assert_eq!(pending(&stage.redis, "s", "g").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_foreign_key_where_the_reader_is_noted_stops_one_partition_alone() {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&[]).await;
+    stage.redis.command(&["RPUSH", "t:{0}:g:reader", "somebody's"]).await;
+    for (stream, id) in [("t:{0}", "waits"), ("t:{1}", "goes on")] {
+        enqueue_told(&stage, stream, id, "k", &json!({})).await;
+        stage.until_entries(&mut relay, stream, 1).await;
+    }
+    let handler = Stubborn::default();
+    handler.0.go.store(true, Relaxed);
+    let consumer = Consumer::builder(stage.redis.url())
+        .partitions("t", 2)
+        .group("g")
+        .claim_after(Duration::from_millis(600))
+        .batch_handler(10, handler.clone())
+        .build()
+        .expect("valid");
+    let name = consumer.name().to_owned();
+    let running = Running::start(consumer);
+    eventually("the other one to be read", async || handler.done() == ["goes on"]).await;
+    until_it_has_looked(&stage, &name, 3).await;
+    assert_eq!(handler.done(), ["goes on"], "nobody could end who read it before");
+    assert_eq!(stage.redis.command(&["LLEN", "t:{0}:g:reader"]).await, Value::Int(1), "what is not ours stays");
+    stage.redis.command(&["DEL", "t:{0}:g:reader"]).await;
+    eventually("both to be read", async || handler.done() == ["goes on", "waits"]).await;
+
+    // Also at the end, and while it is held.
+    stage.redis.command(&["DEL", "t:{1}:g:reader"]).await;
+    stage.redis.command(&["RPUSH", "t:{1}:g:reader", "somebody's"]).await;
+    until_it_has_looked(&stage, &name, 3).await;
+    running.stop().await;
+    assert_eq!(stage.redis.command(&["LLEN", "t:{1}:g:reader"]).await, Value::Int(1), "what is not ours stays");
+}

@@ -82,7 +82,7 @@ fn names_are_as_prometheus_wants_them() {
 }
 
 /// Where a program tells of itself, as it says.
-async fn told_at(child: &Child) -> SocketAddr {
+pub(crate) async fn told_at(child: &Child) -> SocketAddr {
     let line = child.saw("tells of itself").await;
     let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
     address.expect("it says where").parse().expect("an address")
@@ -126,7 +126,7 @@ async fn until_all_is_told(at: SocketAddr, metrics: &[&Metric]) -> BTreeMap<Stri
     .await
 }
 
-async fn status(at: SocketAddr, path: &str) -> u16 {
+pub(crate) async fn status(at: SocketAddr, path: &str) -> u16 {
     get(at, path, &[]).await.status
 }
 

@@ -162,6 +162,28 @@ async fn an_export_that_was_cut_off_is_told_in_one_sentence_and_the_file_does_no
 }
 
 #[tokio::test]
+async fn an_export_without_lines_or_with_wrong_ones_does_not_count_as_rebuilt() {
+    let reading = bereft().await;
+    let lost_all = export_end(0, None).replace("\"left_out\":0", "\"left_out\":7");
+    let wrong = lines(&articles(0, 2)) + "{\"type\": \"article.upserted\", \"data\": {}}\n" + &export_end(3, None);
+    for flags in [&[][..], &["--without-end"]] {
+        for empty in [&export_end(0, None), &lost_all] {
+            let (code, said) = rebuild(&reading, empty, flags);
+            assert!(code == Some(1) && said.contains("has no articles, so the file does not count"), "{said}");
+        }
+    }
+    is_refused(&reading, "is new, but the group").await;
+    for flags in [&[][..], &["--without-end"]] {
+        let (code, said) = rebuild(&reading, &wrong, flags);
+        assert!(code == Some(1) && said.contains("1 lines of the export are wrong, so the file does not"), "{said}");
+        is_refused(&reading, "has not come to its end").await;
+    }
+    let (code, said) = rebuild(&reading, &exported(&articles(0, 3)), &[]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    begins(&reading, &[]).await;
+}
+
+#[tokio::test]
 async fn an_export_of_one_source_or_with_gaps_is_told() {
     let reading = bereft().await;
     let daily = lines(&articles(0, 2)) + &export_end(2, Some("daily"));

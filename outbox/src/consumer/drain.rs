@@ -10,9 +10,13 @@ use super::stream::Trouble;
 use super::{Consumer, PAUSE_MIN};
 use crate::EntryId;
 
+/// Attempts that are cut off have so long to end; who holds its thread hears of it only afterwards.
+const CUT_OFF_MAX: Duration = Duration::from_secs(1);
+
 impl Consumer {
     pub(super) async fn drain(&mut self) {
         let deadline = Deadline::now() + self.told.settings.drain_max;
+        let every = self.told.settings.claim_after / 3;
         // Others need not wait for our slowest attempt.
         self.try_to(async |consumer: &mut Self| {
             // A read that still waits would be given entries that nobody handles.
@@ -21,22 +25,25 @@ impl Consumer {
         })
         .await;
         loop {
-            let heartbeat = Deadline::now() + self.told.settings.claim_after / 3;
+            // What is being attempted stays ours, and so do its partitions, however often something else ends.
+            if self.schedule.renew.is_time(Instant::now(), every) {
+                self.try_to(async |consumer: &mut Self| {
+                    consumer.hold_on().await?;
+                    consumer.renew().await
+                })
+                .await;
+            }
+            let heartbeat = self.schedule.renew.due(every).map_or_else(Deadline::now, Deadline::from_std);
             match timeout_at(deadline.min(heartbeat), self.attempts.next()).await {
                 Ok(Some(ended)) => self.finish(ended),
                 Ok(None) => break,
-                // What is being attempted stays ours, and so do its partitions.
-                Err(_) if Deadline::now() < deadline => {
-                    self.try_to(async |consumer: &mut Self| {
-                        consumer.hold_on().await?;
-                        consumer.renew().await
-                    })
-                    .await;
-                }
+                Err(_) if Deadline::now() < deadline => continue,
                 Err(_) => {
                     tracing::warn!(group = %self.told.group, attempts = self.attempts.len(), "attempts that did not end in time are cut off; others will repeat them");
                     // Whatever a transaction held is rolled back.
-                    self.attempts.end().await;
+                    if timeout(CUT_OFF_MAX, self.attempts.end()).await.is_err() {
+                        tracing::warn!(group = %self.told.group, attempts = self.attempts.len(), "attempts that hold their thread go on beside those who repeat them");
+                    }
                     break;
                 }
             }
@@ -112,7 +119,6 @@ impl Consumer {
     async fn leave(&mut self) -> Result<(), Trouble> {
         self.settle().await?;
         self.give_all_back(true).await?;
-        self.tell().await?;
         for lane in self.lanes.names() {
             self.at(&lane, async |door, names, me| door.leave(&names, me).await).await?;
         }

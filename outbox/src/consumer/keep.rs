@@ -241,7 +241,7 @@ impl Consumer {
     }
 
     /// Writes down what we have done.
-    pub(super) async fn tell(&mut self) -> Result<(), Trouble> {
+    async fn tell(&mut self) -> Result<(), Trouble> {
         for (stream, stats) in self.books.all() {
             let text = serde_json::to_string(&stats).unwrap_or_default();
             self.at(&stream, async |door, names: Names<'_>, me| door.tell(&names, me, &text).await).await?;

@@ -1,6 +1,6 @@
 //! What is read: streams, and beside each the lane on which the group's dead letters of it are replayed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,9 +97,10 @@ impl Lanes {
         self.iter().filter(|(_, lane)| !lane.leaving)
     }
 
-    /// The stream of each lane: most of them twice.
+    /// The streams that lanes belong to, each once.
     pub(super) fn streams(&self) -> Vec<Arc<str>> {
-        self.by_name.values().map(|lane| lane.stream.clone()).collect()
+        let streams: BTreeSet<_> = self.by_name.values().map(|lane| lane.stream.clone()).collect();
+        streams.into_iter().collect()
     }
 
     /// The lanes that belong to a stream.
@@ -151,6 +152,7 @@ mod tests {
         assert!(lanes.known("a").known, "one that is there stays as it is");
         assert_eq!(names(&lanes.names()), ["a", "a:g:replay", "b", "b:g:replay"]);
         assert_eq!(names(&lanes.of_stream("a")), ["a", "a:g:replay"]);
+        assert_eq!(names(&lanes.streams()), ["a", "b"], "each once");
         lanes.remove("b:g:replay");
         for (lane, stream) in [("a", "a"), ("a:g:replay", "a"), ("b:g:replay", "b"), ("c", "c")] {
             assert_eq!(&*lanes.stream_of(lane), stream);

@@ -129,7 +129,7 @@ impl Consumer {
             lanes.add(&stream.as_str().into());
         }
         Ok(Self {
-            partitions: told.settings.partitions.as_ref().map(|(topic, count)| Partitions::of(topic, *count)),
+            partitions: told.settings.partitions.as_ref().map(|(stream, count)| Partitions::of(stream, *count)),
             told,
             doors: Doors::of(client),
             reads: Reads::default(),

@@ -189,7 +189,10 @@ impl Consumer {
         let right = self.at(stream, async |door, names, me| door.hold(&names, me, lease).await).await?;
         if right != Right::Others {
             // Whoever read it before may be frozen, with a read that still waits.
-            self.at(stream, async |door, names, me| door.take_reader(&names, me).await).await?;
+            if !self.at(stream, async |door, names, me| door.take_reader(&names, me).await).await? {
+                self.at(stream, async |door, names, me| door.let_go(&names, me).await).await?;
+                return Ok(Right::Others);
+            }
             if let Some(partitions) = &mut self.partitions {
                 partitions.held.insert(stream.clone(), now + lease);
             }

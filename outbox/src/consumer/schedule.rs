@@ -34,4 +34,9 @@ impl Clock {
         }
         time
     }
+
+    /// When it is time again.
+    pub(super) fn due(&self, every: Duration) -> Option<Instant> {
+        self.0.map(|last| last + every)
+    }
 }

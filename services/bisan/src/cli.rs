@@ -260,11 +260,19 @@ fn from_hasad(arguments: &RebuildArgs) -> anyhow::Result<ExitCode> {
         eprintln!("bisan: {CUT_OFF}");
         return Ok(ExitCode::FAILURE);
     }
+    if !rebuilt.is_of_use() {
+        let why = match rebuilt.lines {
+            0 => "the export has no articles".to_owned(),
+            _ => format!("{} lines of the export are wrong", rebuilt.wrong),
+        };
+        eprintln!("bisan: {why}, so the file does not count as rebuilt");
+        return Ok(ExitCode::FAILURE);
+    }
     if !rebuilt.is_all() && !arguments.without_end {
         let sources = terminal::printable(&rebuilt.sources.join(", "));
         eprintln!("bisan: the export is of {sources} alone, so the file does not count as rebuilt from the archive");
     }
-    Ok(if rebuilt.wrong + rebuilt.left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if rebuilt.left_out == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn sentence(rebuilt: &Rebuilt) -> String {

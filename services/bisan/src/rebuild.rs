@@ -44,7 +44,12 @@ pub struct Rebuilt {
 impl Rebuilt {
     /// Whether all that the archive has was there to be read.
     pub fn is_all(&self) -> bool {
-        self.whole && self.sources.is_empty()
+        self.whole && self.sources.is_empty() && self.is_of_use()
+    }
+
+    /// Whether there was something, and nothing of it was wrong.
+    pub fn is_of_use(&self) -> bool {
+        self.lines > 0 && self.wrong == 0
     }
 }
 
@@ -58,7 +63,7 @@ pub enum WithoutEnd {
 }
 
 /// Reads an export into the file. What is newer there stays; again: nothing happens. Lines that are wrong are told, and the
-/// others are read. Only when all of it is written the file counts as rebuilt.
+/// others are read. Only when all of it is written the file counts as rebuilt: never after no lines, nor after wrong ones.
 pub fn rebuild(
     store: &Store,
     lines: impl BufRead,
@@ -89,7 +94,7 @@ pub fn rebuild(
     }
     write(store, &mut batch, &mut rebuilt)?;
     ends.tell(&mut rebuilt);
-    if rebuilt.is_all() || without_end == WithoutEnd::Taken {
+    if rebuilt.is_all() || (without_end == WithoutEnd::Taken && rebuilt.is_of_use()) {
         store.write_now(|tx| Ok(store::rebuilt(tx)?))?;
     }
     Ok(rebuilt)

@@ -186,12 +186,13 @@ async fn ours(db: &PgPool, owner: Option<String>, id: &str) -> Result<(), Error>
     }
 }
 
-/// Makes sure that the store belongs to no other archive, and writes nothing.
+/// Makes sure that the store belongs to no other archive, and has not lost what the database names; and writes nothing.
 pub(crate) async fn look_whose(db: &PgPool, objects: &Objects) -> Result<(), Error> {
     let id = store::id(db).await?;
-    match objects.owner().await?.filter(|owner| *owner != id) {
-        None => Ok(()),
-        Some(owner) => Err(Error::OtherOwner(owner, id)),
+    match objects.owner().await? {
+        // The first event makes it ours.
+        None if store::object_count(db).await? == 0 => Ok(()),
+        owner => ours(db, owner, &id).await,
     }
 }
 

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
-use terminal::unusable;
 use tokio::time::{Instant, sleep};
 
-use crate::part::Stop;
+use crate::part::{Look, Stop, watch};
 use crate::store;
 
 /// What a pipeline that was killed has held is free as soon as Postgres has noticed.
@@ -17,41 +16,64 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Whether it is still held is looked at so often.
 const HOLD_INTERVAL: Duration = Duration::from_secs(5);
+/// A Postgres that is frozen answers nothing, not even that.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Takes the place of the one pipeline that works with this database, `at` for people.
 pub(crate) async fn take(db: &mut PgConnection, at: &str) -> Result<()> {
-    let began = Instant::now();
-    while !store::alone(db).await? {
-        if began.elapsed() > PATIENCE {
-            return Err(unusable(format!(
-                "another pipeline works with the Postgres {at}, and each of the two would be given a part of the articles: end it, or \
-                 name another database by --database-url"
-            )));
-        }
-        sleep(LOOK_INTERVAL).await;
+    // No wrong setting: it may be we, on a machine that is gone, and then it ends by itself.
+    if !come_alone(db).await? {
+        bail!(
+            "another pipeline works with the Postgres {at}, and each of the two would be given a part of the articles: end it, or \
+             name another database by --database-url"
+        );
     }
     Ok(())
 }
 
-/// Holds it as long as the program runs. A lock goes with its session: it is taken again, and who finds it taken says so.
-pub(crate) async fn hold(mut db: PgConnection, options: PgConnectOptions, at: String, stop: Stop) {
-    let (mut is_ours, mut told) = (true, false);
-    loop {
-        tokio::select! {
-            () = stop.clone().asked() => return,
-            () = sleep(HOLD_INTERVAL) => {}
+async fn come_alone(db: &mut PgConnection) -> sqlx::Result<bool> {
+    let began = Instant::now();
+    while !store::alone(db).await? {
+        if began.elapsed() > PATIENCE {
+            return Ok(false);
         }
-        if !is_ours || db.ping().await.is_err() {
-            // Postgres is away: the parts say so.
-            let Ok(new) = terminal::open(&options).await else { continue };
-            db = new;
-            is_ours = store::alone(&mut db).await.unwrap_or(false);
-            if !is_ours && !std::mem::replace(&mut told, true) {
+        sleep(LOOK_INTERVAL).await;
+    }
+    Ok(true)
+}
+
+/// Holds it as long as the program runs. A lock goes with its session: it is taken again, and who finds it taken says so.
+pub(crate) async fn hold(db: PgConnection, options: PgConnectOptions, at: String, stop: Stop) {
+    watch(stop, HOLD_INTERVAL, ANSWER_MAX, Holder { held: Some(db), options, at, told: false }).await;
+}
+
+struct Holder {
+    held: Option<PgConnection>,
+    options: PgConnectOptions,
+    at: String,
+    told: bool,
+}
+
+impl Look for Holder {
+    async fn look(&mut self) {
+        // A session that does not answer in time is let go of, and its lock with it.
+        if let Some(mut db) = self.held.take()
+            && db.ping().await.is_ok()
+        {
+            self.held = Some(db);
+            return;
+        }
+        // Postgres is away: the parts say so.
+        let Ok(mut db) = terminal::open(&self.options).await else { return };
+        match come_alone(&mut db).await {
+            Ok(true) => self.held = Some(db),
+            Ok(false) if !std::mem::replace(&mut self.told, true) => {
                 tracing::warn!(
-                    postgres = at,
+                    postgres = self.at,
                     "another pipeline works with this database, too: each of the two is given a part of the articles; end one of them"
                 );
             }
+            _ => {}
         }
     }
 }

@@ -7,25 +7,26 @@ use std::time::{Duration, Instant};
 
 use outbox::RetryPolicy;
 use serde::Serialize;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{oneshot, watch as shared};
+use tokio::time::{sleep, timeout};
 
 /// The wait after a first failure, and the longest.
 const DELAY_MIN: Duration = Duration::from_millis(500);
 const DELAY_MAX: Duration = Duration::from_secs(30);
 /// What has worked for so long fails for the first time again.
-const SOUND_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const SOUND_AFTER: Duration = Duration::from_secs(60);
 
 /// The wish that everything ends. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub(crate) struct Stop(shared::Receiver<bool>);
 
 /// Who can wish so. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Stopper(watch::Sender<bool>);
+pub(crate) struct Stopper(shared::Sender<bool>);
 
 impl Stopper {
     pub(crate) fn new() -> (Self, Stop) {
-        let (sender, receiver) = watch::channel(false);
+        let (sender, receiver) = shared::channel(false);
         (Self(sender), Stop(receiver))
     }
 
@@ -42,6 +43,27 @@ impl Stop {
 
     pub(crate) fn is_asked(&self) -> bool {
         *self.0.borrow()
+    }
+}
+
+/// Whoever looks after something.
+pub(crate) trait Look: Send {
+    /// One look, which may be cut off at any time.
+    fn look(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Looks every so often until the wish to stop is there. It ends a look, too; and so does the limit, for what never answers.
+pub(crate) async fn watch(stop: Stop, every: Duration, most: Duration, mut watcher: impl Look) {
+    let looking = async {
+        loop {
+            sleep(every).await;
+            // What it could not find out it looks at again.
+            _ = timeout(most, watcher.look()).await;
+        }
+    };
+    tokio::select! {
+        () = stop.asked() => {}
+        () = looking => {}
     }
 }
 
@@ -218,6 +240,28 @@ mod tests {
                 "{failures}"
             );
         }
+    }
+
+    struct Hangs(u32, Stopper);
+
+    impl Look for Hangs {
+        async fn look(&mut self) {
+            self.0 += 1;
+            if self.0 == 3 {
+                self.1.stop();
+            }
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_is_never_answered_ends_with_its_limit_or_with_the_wish() {
+        let ((stopper, stop), every) = (Stopper::new(), Duration::from_millis(1));
+        // The third one is reached only if the first two were cut off.
+        watch(stop.clone(), every, every, Hangs(0, stopper.clone())).await;
+        assert!(stop.is_asked());
+        let (stopper, stop) = Stopper::new();
+        watch(stop, every, Duration::from_secs(3600), Hangs(2, stopper)).await;
     }
 
     #[test]

@@ -35,20 +35,29 @@ impl Door {
         }
     }
 
-    /// Becomes the one who reads a partition: the connection of whoever did before is ended.
-    pub(crate) async fn take_reader(&mut self, names: &Names<'_>, me: &str) -> Result<(), Trouble> {
+    /// Becomes the one who reads a partition: the connection of whoever did before is ended. `false`: nobody can.
+    pub(crate) async fn take_reader(&mut self, names: &Names<'_>, me: &str) -> Result<bool, Trouble> {
         let ours = format!("{} {}", self.reader_id, reader_name(names.group, me));
         let mut call = script(include_str!("../scripts/read_as.lua"), &[&names.reader()]);
-        let before: Option<String> = call.arg(&ours).query_async(&mut self.hand).await?;
+        let before: Option<String> = match call.arg(&ours).query_async(&mut self.hand).await {
+            // Somebody uses that name for something else: whoever read before cannot be ended, and others go on.
+            Err(error) if error.code() == Some("WRONGTYPE") => {
+                tracing::error!(stream = names.stream, group = names.group, %error, "a partition cannot be read");
+                return Ok(false);
+            }
+            before => before?,
+        };
         match before.as_deref() {
             // Redis has lost what it knew, or this partition is new.
-            None => self.end_all_readers(names.group, me).await,
-            Some(before) if before == ours => Ok(()),
-            Some(before) => match before.split_once(' ') {
-                Some((id, name)) => self.end_reader(id, name).await,
-                None => Ok(()),
-            },
+            None => self.end_all_readers(names.group, me).await?,
+            Some(before) if before == ours => {}
+            Some(before) => {
+                if let Some((id, name)) = before.split_once(' ') {
+                    self.end_reader(id, name).await?;
+                }
+            }
         }
+        Ok(true)
     }
 
     /// Ends the connections of all others who read for this group. Those who rightly do connect again.

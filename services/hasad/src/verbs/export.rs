@@ -13,6 +13,7 @@ use serde_json::value::to_raw_value;
 
 use super::progress::bar;
 use super::{CONNECTIONS, content};
+use crate::archive::look_whose;
 use crate::config::{Database, OUTPUT, Place, WHICH};
 use crate::{Error, store, told};
 
@@ -26,8 +27,8 @@ const CHUNK: i64 = 500;
   hasad export-ndjson | jq -r 'select(.type == \"article.upserted\").data.article.title'
 
 A line is {\"type\", \"ver\", \"id\", \"data\"}: the event as it came. `import-ndjson` reads it. The last line, of the type
-`export.end`, says that all is there, and how many lines that are. What is purged is left out. Exit codes: 0, and 1 if it
-failed, or an object is missing or damaged (it is named, and left out).")]
+`export.end`, says that all is there, and how many lines that are. What is purged is left out. Exit codes: 0, and 1 if an
+object is missing or damaged (it is named, and left out), or if it failed: then there is no last line.")]
 pub(crate) struct Arguments {
     /// Where to; stdout, if nothing is said
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
@@ -70,10 +71,12 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let count = rows.len() as u64;
         let reads = stream::iter(rows).map(|row| async { (content(&objects, &row).await, row) });
         let mut reads = reads.buffered(objects.at_once);
-        let mut lines = vec![];
+        let (mut lines, bad_before) = (vec![], bad);
         while let Some((bytes, row)) = reads.next().await {
             let bytes = match bytes {
                 Ok(bytes) => bytes,
+                // A store that is away has nothing less in it: what it would leave out is no export.
+                Err(error) if error.is::<Error>() => return Err(error),
                 Err(error) => {
                     bad += 1;
                     bar.suspend(|| {
@@ -94,6 +97,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 lines.push(b'\n');
                 written += 1;
             }
+        }
+        // Nor has one that is not mounted, where each object looks like one that is missing.
+        if bad > bad_before {
+            look_whose(&db, &objects).await?;
         }
         match out.write(&lines) {
             // `hasad export-ndjson | head -1` is no failure.

@@ -21,12 +21,14 @@ use tokio::time::{Instant, sleep, timeout};
 pub(crate) use self::postgres::postgres;
 pub(crate) use self::redis::redis;
 use crate::folder::write_secret;
-use crate::part::{Part, State, Stop, delay};
+use crate::part::{Look, Part, SOUND_AFTER, State, Stop, delay, watch};
 
 /// Somebody may take a free port before the server does.
 const PORTS_TRIED_MAX: usize = 5;
 /// A server has so long to begin; after a crash it reads its logs first.
 const START_MAX: Duration = Duration::from_secs(120);
+/// To be begun again, with the wait before it, the end of whoever had its folder, and the start.
+const BEGIN_AGAIN_MAX: Duration = Duration::from_secs(300);
 const START_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Whoever listens on the port instead of it may never answer.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -107,33 +109,8 @@ impl Kept {
     /// Watches over it, and begins it again when it has ended, until the wish to stop is there. It does not end it: others may
     /// still need it then.
     pub(crate) async fn watch(self: Arc<Self>, stop: Stop) {
-        let mut failures = 0;
-        let mut sound_since = Instant::now();
-        loop {
-            tokio::select! {
-                () = stop.clone().asked() => return,
-                () = sleep(LOOK_INTERVAL) => {}
-            }
-            if self.runs().await {
-                if sound_since.elapsed() > Duration::from_secs(60) {
-                    failures = 0;
-                }
-                continue;
-            }
-            failures += 1;
-            let wait = if failures == 1 { Duration::ZERO } else { delay(failures - 1) };
-            self.part.failed("the server has ended", wait);
-            tokio::select! {
-                () = stop.clone().asked() => return,
-                () = sleep(wait) => {}
-            }
-            match self.again().await {
-                Ok(true) => self.part.is(State::Working),
-                Ok(false) => {}
-                Err(error) => tracing::warn!(part = self.part.name, %error, "cannot be begun again"),
-            }
-            sound_since = Instant::now();
-        }
+        let watcher = Watcher { kept: self, failures: 0, sound_since: Instant::now() };
+        watch(stop, LOOK_INTERVAL, BEGIN_AGAIN_MAX, watcher).await;
     }
 
     /// Ends it in order, for good.
@@ -185,6 +162,35 @@ impl Kept {
             sleep(START_LOOK_INTERVAL).await;
         }
         bail!("{} does not answer:\n{}", self.part.name, keeper.log_tail())
+    }
+}
+
+/// Whoever watches over a server.
+struct Watcher {
+    kept: Arc<Kept>,
+    failures: u32,
+    sound_since: Instant,
+}
+
+impl Look for Watcher {
+    async fn look(&mut self) {
+        let kept = &self.kept;
+        if kept.runs().await {
+            if self.sound_since.elapsed() > SOUND_AFTER {
+                self.failures = 0;
+            }
+            return;
+        }
+        self.failures += 1;
+        let wait = if self.failures == 1 { Duration::ZERO } else { delay(self.failures - 1) };
+        kept.part.failed("the server has ended", wait);
+        sleep(wait).await;
+        match kept.again().await {
+            Ok(true) => kept.part.is(State::Working),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(part = kept.part.name, %error, "cannot be begun again"),
+        }
+        self.sound_since = Instant::now();
     }
 }
 
