@@ -56,6 +56,11 @@ impl Outage {
     /// What it means that [`shuts_out`](Self::shuts_out).
     pub(crate) const SHUT_OUT: &str = "Redis does not let the relay in (REDIS_URL: user or password)";
 
+    /// Whether a server answers and takes nothing from anyone: what helps is to trim, or to wait, and not to go on without it.
+    pub(crate) fn takes_nothing(&self) -> bool {
+        ["OOM ", "READONLY", "MISCONF", "NOREPLICAS", "LOADING", "BUSY "].iter().any(|code| self.0.contains(code))
+    }
+
     /// Whether user or password are at fault. They may be put right while we wait.
     pub(crate) fn shuts_out(&self) -> bool {
         ["WRONGPASS", "NOAUTH", "AUTH was refused"].iter().any(|code| self.0.contains(code))
@@ -133,6 +138,16 @@ mod tests {
         let value = redis::parse_redis_value(format!("-{reply}\r\n").as_bytes()).expect("a reply");
         let redis::Value::ServerError(error) = value else { panic!("{value:?} is no error") };
         Fault::of(&error)
+    }
+
+    #[test]
+    fn who_answers_and_takes_nothing_is_not_away() {
+        let takes_nothing = |words: &str| Outage(words.to_owned()).takes_nothing();
+        assert!(takes_nothing("OOM command not allowed when used memory > 'maxmemory'."));
+        assert!(takes_nothing("READONLY You can't write against a read only replica."));
+        for away in ["broken pipe", "CLUSTERDOWN Hash slot not served", "MOVED 1234 127.0.0.1:7001"] {
+            assert!(!takes_nothing(away), "{away}");
+        }
     }
 
     #[test]

@@ -182,6 +182,10 @@ impl Relay {
     /// In a cluster: sets the streams aside that lie where somebody is away. `false`: nothing else would be left, or it is no
     /// cluster.
     fn goes_on_without_a_part(&mut self, outage: &Outage, now: Instant) -> bool {
+        // One that is full or takes no writes is there: memory is made by trimming, which is everybody's pause.
+        if outage.takes_nothing() {
+            return false;
+        }
         let Some(appender) = self.redis.part() else { return false };
         let is_away = |stream: &str| appender.wires.is_to_blame(stream);
         // A server that answers nothing costs time with each try: at most a fifth of it.
