@@ -176,14 +176,18 @@ fn finding(name: &str, found: impl Into<String>) -> Finding {
 
 /// Looks at everything. What cannot be reached is a finding, too.
 pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
+    look(config, config.database.connect_two().await.map(|(one, _)| one)).await
+}
+
+async fn look(config: &Config, db: Result<PgConnection, Error>) -> Vec<Finding> {
     let mut findings = of_settings(config);
-    let streams = match config.database.connect_two().await {
+    let streams = match db {
         // Behind such a pooler no other answer could be relied on.
         Err(Error::Unusable(sentence)) => {
             findings.push(finding("postgres-pooler", sentence));
             vec![]
         }
-        Ok((mut db, _)) => of_postgres(&mut db, config, &mut findings).await.unwrap_or_else(|error| {
+        Ok(mut db) => of_postgres(&mut db, config, &mut findings).await.unwrap_or_else(|error| {
             findings.push(finding("postgres-reachable", error.to_string()));
             vec![]
         }),
@@ -198,9 +202,11 @@ pub(crate) async fn examine(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Writes to the log what a person should decide about. What cannot be reached, or is refused, the relay says by itself.
+/// Writes to the log what a person should decide about, once the relay has its sessions. What cannot be reached, or is refused,
+/// the relay says by itself.
 pub(crate) async fn advise(config: &Config) {
-    for finding in examine(config).await.into_iter().filter(|finding| finding.harm != Harm::Refused) {
+    let db = config.database.connect().await;
+    for finding in look(config, db).await.into_iter().filter(|finding| finding.harm != Harm::Refused) {
         let Finding { name, found, why, remedy, .. } = finding;
         tracing::warn!(name, found, why, remedy, "not as it should be; see `relay doctor`");
     }

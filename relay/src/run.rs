@@ -16,7 +16,7 @@ use crate::hold::backoff;
 use crate::keep::DUE_EVERY;
 use crate::pulse::{Away, Phase, Pulse, count};
 use crate::relay::{Relay, Tick, new_holder};
-use crate::{retention, store};
+use crate::{doctor, retention, store};
 
 /// Once asked to stop, the turn in hand has so long to end. Cutting it off is as safe as a crash.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -45,13 +45,14 @@ impl Relay {
         config.check()?;
         let shutdown = pin!(shutdown);
         let once_connected = Notify::new();
-        let prune = async {
+        // Not before: until the relay knows that its sessions are its own, nobody else of ours opens one.
+        let beside = async {
             once_connected.notified().await;
-            retention::keep_pruning(&config).await;
+            tokio::join!(doctor::advise(&config), retention::keep_pruning(&config));
         };
         tokio::select! {
             result = run_engine(&config, &pulse, &once_connected, shutdown) => result,
-            () = prune => Ok(()),
+            () = beside => Ok(()),
         }
     }
 

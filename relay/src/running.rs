@@ -1,4 +1,4 @@
-//! A relay as its binary runs it: with its surface, with what a doctor has to say, and with traces.
+//! A relay as its binary runs it: with its surface and with traces.
 
 use std::sync::Arc;
 
@@ -7,7 +7,6 @@ use terminal::Unusable;
 
 use crate::admin::{Serving, Surface};
 use crate::config::Config;
-use crate::doctor;
 use crate::fault::Error;
 use crate::pulse::Pulse;
 use crate::relay::Relay;
@@ -41,10 +40,6 @@ impl Running {
         let pulse = Arc::new(Pulse::default());
         let mut served = Serving::bind(&surface)?.begin(config.clone(), Arc::clone(&pulse))?;
         let exporting = collector.begin(&pulse)?;
-        let advice = async {
-            doctor::advise(&config).await;
-            std::future::pending::<()>().await;
-        };
         let deaf = async {
             match &mut served {
                 Some(served) => served.ended().await,
@@ -53,7 +48,6 @@ impl Running {
         };
         let outcome = tokio::select! {
             outcome = Relay::run_with(config.clone(), Arc::clone(&pulse), shutdown) => outcome,
-            () = advice => Ok(()),
             () = deaf => Err(Error::Unusable("the HTTP surface has ended by itself; the log says why".to_owned())),
         };
         if let Some(served) = served {

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use contract::{Export, STREAM};
 use outbox::Event;
@@ -35,12 +36,16 @@ const PLACEHOLDERS: [(&str, &str); 10] = [
 const NOT_RUN: [(&str, usize); 4] =
     [("README.md", 1), ("docs/bisan.md", 1), ("docs/guide.md", 1), ("docs/pipeline.md", 1)];
 
-/// What surrounds each script.
+/// No block takes longer, not even on a machine that is busy.
+const LONGEST: Duration = Duration::from_secs(90);
+
+/// What surrounds each script. Each step is told (`set -x`), so that a block that fails or hangs names the one.
 const PREAMBLE: &str = r#"set -euo pipefail
-for_a_while() { timeout --preserve-status --signal=INT 4 "$@" </dev/null; }
+# What does not end when it is asked to is killed, and tells so by its exit code.
+for_a_while() { timeout --preserve-status --signal=INT --kill-after=30 4 "$@" </dev/null; }
 on_a_terminal() {
     if ! script --version 2>/dev/null | grep -q util-linux; then echo "SKIPPED: no terminal for $1"; return; fi
-    script --quiet --return --command "timeout --preserve-status --signal=INT 4 $1" /dev/null </dev/null
+    script --quiet --return --command "timeout --preserve-status --signal=INT --kill-after=30 4 $1" /dev/null </dev/null
 }
 ours() {
     local program=$1
@@ -70,6 +75,7 @@ python3() {
     if [ -z "$PYTHON" ]; then echo "SKIPPED: no python3 with redis-py"; return; fi
     cd "$ROOT" && for_a_while "$PYTHON" "$@" || [ $? -eq 130 ]
 }
+set -x
 "#;
 
 struct Block {
@@ -241,8 +247,9 @@ impl Ground {
         PLACEHOLDERS.iter().fold(text.to_owned(), |text, (word, place)| text.replace(word, &self.instead(place)))
     }
 
-    /// Runs a program on a block; what it says if it fails.
+    /// Runs a program on a block; what it says if it fails, or does not end.
     async fn run(&self, mut command: tokio::process::Command) -> Result<(), String> {
+        let said = tempfile::NamedTempFile::new().expect("a file");
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .current_dir(self.folder.path())
@@ -259,13 +266,19 @@ impl Ground {
             .env("FALLAH_SOURCES", self.works.file("sources.toml"))
             .env("FALLAH_ALLOW_NETS", "127.0.0.0/8")
             .stdin(std::process::Stdio::null())
+            .stdout(append(said.path()))
+            .stderr(append(said.path()))
             .kill_on_drop(true);
-        let output = command.output().await.expect("it can be started");
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
+        let mut child = command.spawn().expect("it can be started");
+        let ended = match tokio::time::timeout(LONGEST, child.wait()).await {
+            Ok(status) => status.expect("it was started").to_string(),
+            Err(_) => format!("it did not end within {} s", LONGEST.as_secs()),
+        };
+        if ended == "exit status: 0" {
             return Ok(());
         }
-        Err(format!("{}\n{}{}", output.status, said(&output.stdout), said(&output.stderr)))
+        let said = std::fs::read(said.path()).expect("readable");
+        Err(format!("{ended}\n{}", String::from_utf8_lossy(&said)))
     }
 
     async fn try_block(&self, block: &Block) -> Result<(), String> {
@@ -295,6 +308,11 @@ impl Ground {
             other => panic!("{other} is no command"),
         }
     }
+}
+
+/// Both what it says and what it complains of go to one file, in their order.
+fn append(file: &Path) -> std::fs::File {
+    std::fs::OpenOptions::new().append(true).open(file).expect("it was made just now")
 }
 
 fn programs() -> PathBuf {
@@ -332,8 +350,10 @@ async fn every_command_and_statement_of_the_pages_works() {
             println!("SKIPPED {place}: {tool} is not installed here");
             continue;
         }
-        println!("{place}: {}", block.language);
-        if let Err(why) = ground.try_block(&block).await {
+        let since = Instant::now();
+        let done = ground.try_block(&block).await;
+        println!("{place}: {}, {:.1} s", block.language, since.elapsed().as_secs_f64());
+        if let Err(why) = done {
             failed.push(format!("{place}: {why}\n{}", block.text));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::deadline;
+use crate::{binary, deadline};
 
 /// Nothing here outlives the machine, so nothing waits for the disk.
 const SETTINGS: [(&str, &str); 4] =
@@ -58,9 +59,8 @@ impl Postgres {
         let settings = SETTINGS.iter().chain(settings);
         let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
 
-        let initdb = folder.join("initdb");
-        let kept = Arc::clone(&keeper);
-        tokio::task::spawn_blocking(move || create_cluster(&kept, &initdb)).await??;
+        let (kept, programs) = (Arc::clone(&keeper), folder.clone());
+        tokio::task::spawn_blocking(move || create_cluster(&kept, &programs)).await??;
 
         let program = folder.join("postgres");
         let mut server = Self { keeper, program, settings, port: 0, databases: AtomicU32::new(0) };
@@ -184,11 +184,44 @@ impl Postgres {
     }
 }
 
-fn create_cluster(keeper: &Keeper, initdb: &Path) -> Result<()> {
+const INITDB: [&str; 8] = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"];
+
+/// A fresh cluster. All of one version begin alike, and making one takes longer than many a test: the first is kept beside the
+/// programs that are tested, and the others are copies of it.
+fn create_cluster(keeper: &Keeper, programs: &Path) -> Result<()> {
     let data = keeper.folder().join("data");
+    let kept = kept_cluster(programs)?;
+    if kept.exists() && copied(&kept, &data) {
+        return Ok(());
+    }
+    let initdb = programs.join("initdb");
     let mut command: Vec<&OsStr> = vec![initdb.as_ref(), "-D".as_ref(), data.as_ref()];
-    command.extend(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"].map(OsStr::new));
-    keeper.run(&command).context("cannot create a Postgres cluster")
+    command.extend(INITDB.map(OsStr::new));
+    keeper.run(&command).context("cannot create a Postgres cluster")?;
+    // Several tests may be the first. A name of its own, and then the kept one in a single step: nobody copies half a cluster.
+    let mine = kept.with_extension(std::process::id().to_string());
+    if !copied(&data, &mine) || std::fs::rename(&mine, &kept).is_err() {
+        let _ = std::fs::remove_dir_all(&mine);
+    }
+    Ok(())
+}
+
+/// Where the first cluster of this version lies, if it was made.
+fn kept_cluster(programs: &Path) -> Result<PathBuf> {
+    let said = Command::new(programs.join("postgres")).arg("--version").output().context("postgres does not run")?;
+    let version: String =
+        String::from_utf8_lossy(&said.stdout).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    Ok(binary("relay").with_file_name(format!("cluster-{version}")))
+}
+
+/// Copies a cluster with its owner and rights. False if that cannot be done, for example as somebody else; then nothing is left.
+fn copied(from: &Path, to: &Path) -> bool {
+    let done = Command::new("cp").arg("-Rp").args([from, to]).stderr(Stdio::null()).status();
+    let done = done.is_ok_and(|status| status.success());
+    if !done {
+        let _ = std::fs::remove_dir_all(to);
+    }
+    done
 }
 
 /// The folder of Postgres's programs, for what is given to `psql`.
