@@ -18,6 +18,7 @@ mod inbox;
 mod least_rights;
 mod migrations;
 mod producer;
+mod relay_rights;
 mod rights;
 mod sql;
 mod sql_rights;
