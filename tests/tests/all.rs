@@ -7,6 +7,7 @@ mod deploy_images;
 mod deploy_machines;
 mod deploy_users;
 mod deploy_watching;
+mod forged;
 mod fuzz;
 mod harness;
 mod house;
