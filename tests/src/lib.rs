@@ -2,6 +2,7 @@
 //!
 //! - [`Postgres`], [`Redis`], [`Cluster`], [`Pooler`] and [`S3`]: private servers of one test, gone when the test is gone
 //! - [`Proxy`]: the wire to one server, which can be cut, frozen, slowed or lose a reply
+//! - [`Turns`]: whoever speaks over a wire, killed at each of its turns
 //! - [`SearchServer`]: a Meilisearch, real where `MEILI_URL` says so, else a double with faults
 //! - [`Disk`]: a small one that can be filled, where root allows
 //! - [`mangled`]: what a hostile sender makes of something that was whole
@@ -37,14 +38,15 @@ mod site;
 mod stage;
 mod steps;
 mod surface;
+mod turns;
 mod works;
 
 pub use archiving::{Cellar, Store, Story, story};
 pub use browser::Browser;
 pub use chance::Chance;
 pub use consuming::{
-    Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_over, consumer, enqueue_told,
-    letters, pending, until_settled,
+    Doing, Effects, FileEffects, Running, Seen, assert_key_order, consume, consume_between, consume_over, consumer,
+    enqueue_told, letters, pending, until_settled,
 };
 pub use crawling::Newsroom;
 pub use disk::Disk;
@@ -63,4 +65,5 @@ pub use site::{Reply, Site, Visit, article, text};
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
 pub use surface::{Response, Surface, ask_once};
+pub use turns::{Turns, strides};
 pub use works::{Far, Program, Works};
