@@ -29,6 +29,7 @@ mod views;
 mod cluster;
 mod crash;
 mod crash_letters;
+mod crash_rebuild;
 mod hostile;
 mod loss;
 mod model;
