@@ -1,8 +1,9 @@
 //! A private Postgres.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -218,12 +219,27 @@ fn kept_cluster(programs: &Path) -> Result<PathBuf> {
 
 /// Copies a cluster with its owner and rights. False if that cannot be done, for example as somebody else; then nothing is left.
 fn copied(from: &Path, to: &Path) -> bool {
-    let done = Command::new("cp").arg("-Rp").args([from, to]).stderr(Stdio::null()).status();
-    let done = done.is_ok_and(|status| status.success());
-    if !done {
+    let done = copy(from, to);
+    if done.is_err() {
         let _ = std::fs::remove_dir_all(to);
     }
-    done
+    done.is_ok()
+}
+
+/// Not by `cp`: that would go on when this process is killed, while the keeper cleans up.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let of = from.metadata()?;
+    if of.is_dir() {
+        std::fs::create_dir(to)?;
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+        std::fs::set_permissions(to, of.permissions())?;
+    } else {
+        std::fs::copy(from, to)?;
+    }
+    std::os::unix::fs::chown(to, Some(of.uid()), Some(of.gid()))
 }
 
 /// The folder of Postgres's programs, for what is given to `psql`.
