@@ -424,7 +424,10 @@ impl Rounds for Services {
         }
         changes += self.change(&mut load, 1);
         sleep(hold).await;
-        for struck in struck {
+        // Programs that begin want their stores to be there: whoever keeps them running would begin them again until they are.
+        let (gone, others): (Vec<_>, Vec<_>) =
+            struck.into_iter().partition(|struck| matches!(struck, Struck::Gone(_)));
+        for struck in others.into_iter().chain(gone) {
             self.mend(struck).await;
         }
         changes += self.change(&mut load, 2);

@@ -20,7 +20,7 @@ use super::super::cast::{Cast, Ours};
 pub(super) enum Habit {
     /// None.
     Sound,
-    /// Acknowledges, and then does it.
+    /// Acknowledges what it has read, and then does it.
     AcknowledgesFirst,
     /// Does it whenever it is told to.
     NoInbox,
@@ -48,7 +48,7 @@ pub(super) enum Habit {
 const CLAIM_AFTER_MS: usize = 500;
 const BATCH: usize = 10;
 /// Some work, so that entries wait.
-const WORK: Duration = Duration::from_millis(1);
+const WORK: Duration = Duration::from_millis(3);
 /// What is remembered waits for so long.
 const LATER: Duration = Duration::from_millis(400);
 
@@ -165,6 +165,11 @@ impl Naive {
     }
 
     async fn handle_all(self: Arc<Self>, stream: &str, entries: Vec<StreamId>, again: bool) -> Result<()> {
+        if self.habit == Habit::AcknowledgesFirst {
+            for entry in &entries {
+                self.acknowledge(stream, entry).await?;
+            }
+        }
         if self.habit == Habit::KeysSideBySide {
             let each = entries.into_iter().enumerate().map(|(nth, entry)| {
                 let (naive, stream) = (self.clone(), stream.to_owned());
@@ -190,9 +195,6 @@ impl Naive {
         let told: serde_json::Value = serde_json::from_str(&entry.get::<String>("data").unwrap_or_default())?;
         let mut failures = self.failures(&id).await?;
         println!("begin {id} attempt {}", failures + 1);
-        if self.habit == Habit::AcknowledgesFirst {
-            self.acknowledge(stream, entry).await?;
-        }
         sleep(WORK).await;
         if told["do"] == "reject" || (again && self.habit == Habit::BlamesTheEvent) {
             return match self.habit {
@@ -256,7 +258,7 @@ impl Naive {
             }
             if self.habit == Habit::NotesApart {
                 tx.commit().await?;
-                sleep(WORK * 8).await;
+                sleep(WORK * 3).await;
                 tx = db.begin().await?;
             }
         }
