@@ -13,6 +13,7 @@
 //! - [`Stage`]: both servers with the outbox's tables, and a relay between them
 //! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
 //! - [`chaos`]: rounds of random faults, and the checker that judges them
+//! - [`measure`]: samples, and what a process uses
 //! - [`Works`]: all programs, each as a process, from a scripted site to its readers
 //! - [`Browser`]: a real one, for pages that people look at
 //!
@@ -28,6 +29,7 @@ mod disk;
 mod eventually;
 mod load;
 mod mangle;
+pub mod measure;
 mod meili;
 mod process;
 mod proxy;
@@ -53,6 +55,7 @@ pub use disk::Disk;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
 pub use mangle::{cases, mangled};
+pub use measure::Samples;
 pub use meili::{Copied, Double, Own, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
 pub use proxy::{Halt, Proxy, Side};
