@@ -14,6 +14,7 @@
 //! - [`Surface`]: a relay that answers over HTTP, and callers who send exactly what they are told to
 //! - [`chaos`]: rounds of random faults, and the checker that judges them
 //! - [`measure`]: samples, and what a process uses
+//! - [`rights`]: what users may do, as the documentation says
 //! - [`Works`]: all programs, each as a process, from a scripted site to its readers
 //! - [`Browser`]: a real one, for pages that people look at
 //!
@@ -34,9 +35,11 @@ mod meili;
 mod process;
 mod proxy;
 mod reading;
+pub mod rights;
 mod servers;
 mod shown;
 mod site;
+mod skipped;
 mod stage;
 mod steps;
 mod surface;
@@ -54,7 +57,7 @@ pub use crawling::Newsroom;
 pub use disk::Disk;
 pub use eventually::{Fact, deadline, eventually};
 pub use load::{Load, assert_bore, until_progress};
-pub use mangle::{cases, mangled};
+pub use mangle::{cases, drawn, fuzzer, mangled};
 pub use measure::Samples;
 pub use meili::{Copied, Double, Own, SearchServer, Shelf, is_real, said, said_by};
 pub use process::{Child, Signal, binary};
@@ -65,6 +68,7 @@ pub use reading::{
 pub use servers::{Cluster, Pooler, Postgres, Redis, S3, programs_of_postgres};
 pub use shown::Shown;
 pub use site::{Reply, Site, Visit, article, text};
+pub use skipped::skipped;
 pub use stage::{Stage, config, entries, settle};
 pub use steps::{attempts, enqueue_more, relay_over, tick, until_arrived, until_paused};
 pub use surface::{Response, Surface, ask_once};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use contract::{Export, STREAM};
 use outbox::Event;
-use outbox_tests::{Child, Program, Surface, Works, binary, eventually, programs_of_postgres, text, told};
+use outbox_tests::{Child, Program, Surface, Works, binary, eventually, programs_of_postgres, skipped, text, told};
 use serde_json::json;
 
 /// Each line: a word of the pages, and which place of this test takes its place.
@@ -302,7 +302,7 @@ impl Ground {
                     self.run(command).await
                 }
                 None => {
-                    println!("SKIPPED {}:{}: there is no python3 with redis-py", block.page, block.line);
+                    skipped(&format!("{}:{}: there is no python3 with redis-py", block.page, block.line));
                     Ok(())
                 }
             },
@@ -348,7 +348,7 @@ async fn every_command_and_statement_of_the_pages_works() {
             continue;
         }
         if let Some(tool) = missing.iter().find(|tool| block.text.contains(*tool)) {
-            println!("SKIPPED {place}: {tool} is not installed here");
+            skipped(&format!("{place}: {tool} is not installed here"));
             continue;
         }
         let since = Instant::now();

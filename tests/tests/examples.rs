@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use outbox::Event;
-use outbox_tests::{Child, Signal, Stage, binary, eventually, pending};
+use outbox_tests::{Child, Signal, Stage, binary, eventually, pending, skipped};
 
 fn example(stage: &Stage, name: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(binary(&format!("examples/{name}")));
@@ -134,7 +134,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     };
     let installed = PathBuf::from("python3");
     if let Err(why) = said(Command::new(&installed).arg("--version")) {
-        eprintln!("SKIPPED: there is no python3 to run outbox/examples/consume.py: {why}");
+        skipped(&format!("outbox/examples/consume.py: there is no python3: {why}"));
         return None;
     }
     let has_redis = |python: &Path| said(Command::new(python).args(["-c", "import redis"]));
@@ -152,7 +152,7 @@ pub(crate) fn python() -> Option<PathBuf> {
             panic!("pip brings no redis-py: {why}")
         }
         Err(why) => {
-            eprintln!("SKIPPED: pip brings no redis-py, so outbox/examples/consume.py is not run: {why}");
+            skipped(&format!("outbox/examples/consume.py: pip brings no redis-py: {why}"));
             None
         }
     }
