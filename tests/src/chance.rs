@@ -1,7 +1,7 @@
 //! Chance that can be repeated: a test prints its seed, and the same seed makes the same choices.
 
 /// SplitMix64: eight lines, and good enough to choose who dies.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chance(u64);
 
 impl Chance {
@@ -44,5 +44,12 @@ impl Chance {
     /// Once in so many times.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
+    }
+
+    /// Puts things into any order.
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for upto in (1..things.len()).rev() {
+            things.swap(upto, self.below(upto as u64 + 1) as usize);
+        }
     }
 }

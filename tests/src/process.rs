@@ -57,6 +57,11 @@ impl Child {
         self.log.lock().expect("pushing a line does not panic").clone()
     }
 
+    /// What it has said beyond so many bytes, up to its last whole line.
+    pub fn log_from(&self, from: usize) -> String {
+        self.log.lock().expect("pushing a line does not panic").get(from..).unwrap_or_default().to_owned()
+    }
+
     /// Whether it has closed its output, as a program does that has ended.
     pub fn has_ended(&self) -> bool {
         self.readers.iter().all(JoinHandle::is_finished)

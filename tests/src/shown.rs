@@ -64,8 +64,13 @@ impl Shown {
             Some((works.site.url(path), versions as i64, title?.to_owned()))
         };
         let expected: BTreeSet<(String, i64, String)> = self.newest().filter_map(visible).collect();
-        let mut answer = get_json(readers, "/articles?size=100").await.json();
-        let Value::Array(articles) = answer["articles"].take() else { panic!("a list") };
+        let (mut articles, mut next) = (vec![], Some("/articles?size=100".to_owned()));
+        while let Some(page) = next {
+            let mut answer = get_json(readers, &page).await.json();
+            let Value::Array(more) = answer["articles"].take() else { panic!("a list") };
+            articles.extend(more);
+            next = answer["next"].as_str().map(str::to_owned);
+        }
         let text = |article: &Value, field: &str| article[field].as_str().unwrap_or_default().to_owned();
         // The version stands with the article itself.
         let mut seen = BTreeSet::new();
@@ -123,16 +128,28 @@ impl Shown {
 
     /// Checks that each content lies there once, and nothing else.
     pub async fn assert_each_content_once(&self, works: &Works) {
+        let wrong = self.not_once(works).await;
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// What lies in the archive's store beside each content once.
+    pub async fn not_once(&self, works: &Works) -> Vec<String> {
         let hashes: Vec<String> =
             sqlx::query_scalar("select distinct object_hash from hasad.version where object_hash is not null")
                 .fetch_all(&works.stage.pool)
                 .await
                 .expect("Postgres is there");
-        let hashes: BTreeSet<_> = hashes.into_iter().collect();
-        assert_eq!(objects(&works.objects()), hashes, "each content lies there once, and nothing else");
+        let (hashes, objects): (BTreeSet<_>, _) = (hashes.into_iter().collect(), objects(&works.objects()));
+        let [lacks, has] = [hashes.difference(&objects), objects.difference(&hashes)].map(Vec::from_iter);
+        let lacks = lacks.into_iter().map(|hash| format!("the store lacks the object {hash}"));
+        let mut wrong: Vec<_> =
+            lacks.chain(has.into_iter().map(|hash| format!("nobody knows the object {hash}"))).collect();
         // Titles are all that differs here: so many titles, so many contents.
         let titles: BTreeSet<_> = self.0.values().flatten().flatten().collect();
-        assert_eq!(hashes.len(), titles.len());
+        if hashes.len() != titles.len() {
+            wrong.push(format!("{} contents are archived of {} titles", hashes.len(), titles.len()));
+        }
+        wrong
     }
 }
 

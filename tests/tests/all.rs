@@ -31,6 +31,7 @@ mod views;
 mod cluster;
 mod crash;
 mod crash_letters;
+mod crash_rebuild;
 mod hostile;
 mod loss;
 mod model;

@@ -1,58 +1,52 @@
 //! Rounds of random faults, and the trial of the checker that judges them. `./dev chaos` runs as many as one likes.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
 
-use outbox_tests::chaos::{Fault, MUTANTS, Mutant, Ours, Plan, Services, Theatre};
+use clap::ValueEnum;
+use outbox_tests::chaos::{BASES, Fault, MUTANTS, Mishap, Mutant, Ours, Plan, Rounds, Services, Theatre};
 use outbox_tests::{Chance, binary};
 
-/// Also with `OUTBOX_TEST_ROUNDS`; `OUTBOX_TEST_SEED` repeats the faults of a run.
-const ROUNDS: u64 = 15;
+/// Rounds of everything; at least so many that each fault strikes. Also with `OUTBOX_TEST_ROUNDS`; `OUTBOX_TEST_SEED` repeats the
+/// faults of a run.
+async fn play<R: Rounds>(mut stage: R, cycles: u64) {
+    let plan = Plan::<R::Fault>::of(&[]);
+    let asked = std::env::var("OUTBOX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = asked.unwrap_or(plan.cycle() * cycles);
+    let first = plan.first(Chance::from_environment().below(u64::from(u32::MAX)));
+    let (mut met, mut load) = (BTreeSet::new(), 0);
+    for seed in first..first + rounds {
+        let report = stage.round(seed, &plan).await;
+        println!(
+            "seed {seed}: {:?}, {:?}: {} after {:?}",
+            report.amounts, report.faults, report.verdict, report.rest
+        );
+        assert!(report.verdict.is_clean(), "{:#?}\n{:#?}", report.verdict, stage.logs());
+        met.extend(report.faults);
+        load += report.amounts[0].1;
+    }
+    let verdict = stage.close().await;
+    assert!(verdict.is_clean(), "{verdict:#?}");
+    assert!(load > 0, "the load was what it says");
+    assert!(asked.is_some() || met == R::Fault::value_variants().iter().copied().collect(), "only {met:?}");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn randomized_rounds_of_every_fault_leave_each_event_accounted_for() {
-    let mut chance = Chance::from_environment();
-    let rounds = std::env::var("OUTBOX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
-    let plan = Plan { faults: Fault::ALL.to_vec(), patience: Duration::from_secs(30) };
-    let mut theatre = Theatre::open(Ours).await;
-    let mut events = 0;
-    for _ in 0..rounds {
-        let seed = chance.below(u64::from(u32::MAX));
-        let report = theatre.round(seed, &plan).await;
-        let faults: Vec<_> = report.faults.iter().map(|fault| fault.words()).collect();
-        println!("seed {seed}: {} events, {}: {}", report.events, faults.join(", "), report.verdict);
-        assert!(report.verdict.is_clean(), "{:#?}\n{:#?}", report.verdict, theatre.logs());
-        events += report.events;
-    }
-    let verdict = theatre.close().await;
-    assert!(verdict.is_clean(), "{verdict:#?}");
-    assert!(events > 0, "the load was what it says");
+    play(Theatre::open(Ours).await, 2).await;
 }
-
-/// Also with `OUTBOX_TEST_ROUNDS`.
-const SERVICE_ROUNDS: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn randomized_rounds_of_the_services_leave_readers_archive_and_search_as_the_site_is() {
-    let mut chance = Chance::from_environment();
-    let rounds =
-        std::env::var("OUTBOX_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(SERVICE_ROUNDS);
-    let mut services = Services::open().await;
-    for _ in 0..rounds {
-        let seed = chance.below(u64::from(u32::MAX));
-        let report = services.round(seed, Duration::from_secs(30)).await;
-        let mishaps: Vec<_> = report.mishaps.iter().map(|mishap| mishap.words()).collect();
-        println!("seed {seed}: {} changes, {}: {:?} to rest", report.changes, mishaps.join(", "), report.rest);
-        assert!(report.findings.is_empty(), "{:#?}\n{:#?}", report.findings, services.logs());
-    }
-    let findings = services.close().await;
-    assert!(findings.is_empty(), "{findings:#?}");
+    play(Services::open().await, 1).await;
 }
 
-async fn is_found(name: &str) {
+async fn is_right(name: &str) {
     let mutant = Mutant::named(name).expect("it is one of them");
     let trial = mutant.trial(Chance::from_environment().below(u64::from(u32::MAX))).await;
     println!("{mutant}, after {} rounds: {}", trial.rounds, trial.verdict);
-    assert!(trial.is_found(), "{mutant} was overlooked: {:#?}", trial.verdict);
+    assert!(trial.is_right(), "{mutant}: {:#?}", trial.verdict);
 }
 
 macro_rules! trials {
@@ -61,7 +55,7 @@ macro_rules! trials {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                is_found($mutant).await;
+                is_right($mutant).await;
             }
         )*
     };
@@ -77,7 +71,6 @@ trials! {
     a_relay_that_reads_no_replies_is_found: "reads-no-replies",
     a_relay_that_keeps_streams_short_is_found: "keeps-streams-short",
     a_relay_that_trusts_redis_is_found: "trusts-redis",
-    a_relay_that_sends_again_blindly_is_found: "sends-again-blindly",
     a_consumer_that_acknowledges_first_is_found: "acknowledges-first",
     a_consumer_that_has_no_inbox_is_found: "has-no-inbox",
     a_consumer_that_notes_in_another_transaction_is_found: "notes-in-another-transaction",
@@ -86,26 +79,74 @@ trials! {
     a_consumer_that_buries_in_two_commands_is_found: "buries-in-two-commands",
     a_consumer_that_handles_keys_side_by_side_is_found: "handles-keys-side-by-side",
     a_consumer_that_blames_the_event_is_found: "blames-the-event",
+    a_consumer_that_pays_for_outages_is_found: "pays-for-outages",
     a_consumer_that_remembers_failures_in_memory_is_found: "remembers-failures-in-memory",
     a_consumer_that_acknowledges_what_failed_is_found: "acknowledges-what-failed",
+    in_a_relay_without_these_faults_nothing_is_found: "sound-relay",
+    in_a_relay_that_marks_after_publishing_nothing_is_found_while_no_relay_dies: "relay-that-marks-after",
+    in_a_consumer_without_these_faults_nothing_is_found: "sound-consumer",
 }
 
 #[test]
-fn each_mutant_is_put_on_trial() {
-    assert_eq!(MUTANTS.map(|mutant| mutant.name), TRIALS);
+fn each_mutant_and_each_base_is_put_on_trial() {
+    let all: Vec<_> = MUTANTS.iter().chain(&BASES).map(|mutant| mutant.name).collect();
+    assert_eq!(all, TRIALS);
+}
+
+fn chaos(arguments: &[&str]) -> Output {
+    Command::new(binary("chaos")).args(arguments).output().expect("it runs")
+}
+
+fn json(file: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(file).expect("written")).expect("JSON")
 }
 
 #[test]
-fn a_round_can_be_asked_for_by_its_seed_and_wrong_flags_are_told() {
-    let chaos =
-        |arguments: &[&str]| std::process::Command::new(binary("chaos")).args(arguments).output().expect("runs");
+fn a_round_can_be_asked_for_by_its_seed_and_by_its_faults() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("results.json");
-    let run =
-        chaos(&["--rounds", "2", "--seed", "4711", "--faults", "wires", "--json", file.to_str().expect("plain")]);
+    let file_name = file.to_str().expect("plain");
+    let run = chaos(&["--rounds", "2", "--seed", "4711", "--only", "flush,kill-relay", "--json", file_name]);
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success() && said.contains("2 rounds from seed 4711"), "{said}");
-    let results: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).expect("written")).expect("JSON");
+    let results = json(&file);
     assert_eq!((&results["rounds"], &results["seed"]), (&2.into(), &4711.into()));
-    assert_eq!(chaos(&["--faults", "weather"]).status.code(), Some(64));
+    let struck = serde_json::json!({ "Redis is flushed": 2, "a relay is killed": 2 });
+    assert_eq!(results["faults"], struck);
+}
+
+#[test]
+fn a_round_that_fails_keeps_its_history_and_its_logs_and_says_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let below = folder.path().to_str().expect("plain");
+    let run = chaos(&["--cast", "handles-keys-side-by-side", "--rounds", "1", "--seed", "7", "--keep", below]);
+    let (said, kept) = (String::from_utf8_lossy(&run.stdout), folder.path().join("seed-7"));
+    assert_eq!(run.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("kept in {}", kept.display())) && said.contains("out of order:"), "{said}");
+    let history = json(&kept.join("history.json"));
+    let some = |of: &str, what: &str| history[of][what].as_array().is_some_and(|list| !list.is_empty());
+    assert!(some("verdict", "disordered") && some("history", "committed") && some("history", "effects"), "{history}");
+    for log in ["0-relay.log", "1-relay.log", "2-table.log", "3-table.log"] {
+        assert!(kept.join(log).is_file(), "{log}");
+    }
+    assert!(std::fs::read_to_string(kept.join("2-table.log")).expect("text").contains("begin r1-"));
+}
+
+#[test]
+fn flags_that_mean_nothing_are_refused_in_a_sentence() {
+    for (flags, sentence) in [
+        (&["--faults", "weather"][..], "weather"),
+        (&["--only", "kill-hasad"], "there is no fault kill-hasad in this cast"),
+        (&["--cast", "services", "--only", "kill-consumer"], "there is no fault kill-consumer in this cast"),
+        (&["--cast", "nobody"], "a mutant that --mutants names"),
+        (&["--rate", "5"], "--soak"),
+        (&["--soak", "5s", "--json", "file"], "--json"),
+        (&["--mutants", "--keep", "folder"], "--keep"),
+    ] {
+        let run = chaos(flags);
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(run.status.code() == Some(64) && said.contains(sentence), "{flags:?}: {said}");
+    }
+    let (faults, mishaps) = (Fault::value_variants().len(), Mishap::value_variants().len());
+    assert_eq!((faults, mishaps), (18, 29), "as the docs say");
 }

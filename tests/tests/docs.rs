@@ -43,9 +43,10 @@ const LONGEST: Duration = Duration::from_secs(90);
 const PREAMBLE: &str = r#"set -euo pipefail
 # What does not end when it is asked to is killed, and tells so by its exit code.
 for_a_while() { timeout --preserve-status --signal=INT --kill-after=30 4 "$@" </dev/null; }
+# In the foreground: some shells start what they run in a group of its own, and who is in none of the terminal's is halted by it.
 on_a_terminal() {
     if ! script --version 2>/dev/null | grep -q util-linux; then echo "SKIPPED: no terminal for $1"; return; fi
-    script --quiet --return --command "timeout --preserve-status --signal=INT --kill-after=30 4 $1" /dev/null </dev/null
+    script --quiet --return --command "timeout --foreground --preserve-status --signal=INT --kill-after=30 4 $1" /dev/null </dev/null
 }
 ours() {
     local program=$1

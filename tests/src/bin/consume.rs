@@ -2,7 +2,8 @@
 //!
 //! What its handler does each event's payload says: `{"do":"ok"}` (anything else means the same), `{"do":"reject"}`, `{"do":"fail"}`,
 //! `{"do":"flaky"}` (fails once), `{"do":"abort"}`, `{"do":"sleep","ms":50}`, `{"do":"wait","until":"/a/file/exists"}`. The effect is one line of a ledger,
-//! beside an inbox. It says `begin ID attempt N` and `effect ID` or `repeat ID`.
+//! beside an inbox. It says `begin ID attempt N` and `effect ID` or `repeat ID`, and `blame ID REASON` where the
+//! effect failed and the event pays for it, unless its own session was ended because it stood still in a transaction.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -83,10 +84,16 @@ impl Handler for Obedient {
             }
             _ => {}
         }
-        let new = match &self.ledger {
-            Ledger::Postgres(effects) => effects.write(entry).await?,
-            Ledger::File(effects) => effects.write(entry).await?,
+        let written = match &self.ledger {
+            Ledger::Postgres(effects) => effects.write(entry).await,
+            Ledger::File(effects) => effects.write(entry).await,
         };
+        if let Err(Failure::Retry(reason)) = &written
+            && !reason.contains("idle-in-transaction")
+        {
+            self.say(&format!("blame {} {reason}", entry.id));
+        }
+        let new = written?;
         self.say(&format!("{} {}", if new { "effect" } else { "repeat" }, entry.id));
         Ok(())
     }

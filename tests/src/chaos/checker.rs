@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::history::{History, Written};
+use super::history::{Begun, Blamed, History, Written};
 
 /// What is wrong, one sentence for each finding.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -24,11 +24,13 @@ pub struct Verdict {
     pub spent: Vec<String>,
     /// An end that cannot be: an effect and a dead letter, a bad event that took effect, a letter without a reason.
     pub unaccounted: Vec<String>,
+    /// Of the services: readers, archive or search index are not as the site is.
+    pub different: Vec<String>,
 }
 
 impl Verdict {
     /// Its words, each with what was found.
-    pub fn findings(&self) -> [(&'static str, &Vec<String>); 7] {
+    pub fn findings(&self) -> [(&'static str, &Vec<String>); 8] {
         [
             ("lost", &self.lost),
             ("duplicated", &self.duplicated),
@@ -37,6 +39,7 @@ impl Verdict {
             ("out of order", &self.disordered),
             ("spent", &self.spent),
             ("unaccounted", &self.unaccounted),
+            ("different", &self.different),
         ]
     }
 
@@ -58,6 +61,7 @@ impl Verdict {
         self.disordered.extend(other.disordered);
         self.spent.extend(other.spent);
         self.unaccounted.extend(other.unaccounted);
+        self.different.extend(other.different);
     }
 }
 
@@ -88,6 +92,7 @@ pub fn judge(history: &History, earlier: &Earlier) -> Verdict {
         of_group(group, history, earlier, &committed, &mut verdict);
     }
     entries(history, earlier, &committed, &mut verdict);
+    attempts(history, &committed, &mut verdict);
     let relays = history.buried.iter().filter(|letter| letter.group.is_empty());
     verdict.spent.extend(relays.map(|letter| format!("{} was set aside by the relay: {}", letter.id, letter.reason)));
     verdict.spent.extend(history.attempted.iter().map(|id| format!("an attempt to publish {id} was counted")));
@@ -153,6 +158,22 @@ fn of_group(
     }
 }
 
+/// An outage costs no attempt. What may: a failure of the event's own, and that another consumer took it over.
+fn attempts(history: &History, committed: &BTreeMap<&str, &Written>, verdict: &mut Verdict) {
+    for Begun { group, id, attempt } in &history.begun {
+        let Some(event) = committed.get(&**id) else { continue };
+        let taken_over = history.taken_over.get(group).copied().unwrap_or_default();
+        if *attempt > 1 + event.fails + taken_over {
+            verdict.spent.push(format!(
+                "{id} was begun in {group} as attempt {attempt}: it was to fail {} times, and consumers took over {taken_over} times",
+                event.fails
+            ));
+        }
+    }
+    let blamed = history.blamed.iter().filter(|blamed| committed.contains_key(&*blamed.id));
+    verdict.spent.extend(blamed.map(|Blamed { group, id, reason }| format!("{id} was blamed in {group}: {reason}")));
+}
+
 /// Only first effects are compared: a second one is a duplicate, and said to be.
 fn disorder(group: &str, effects: &[&str], committed: &BTreeMap<&str, &Written>, verdict: &mut Verdict) {
     let (mut newest, mut seen) = (BTreeMap::<&str, &Written>::new(), BTreeSet::new());
@@ -198,7 +219,15 @@ mod tests {
     use super::*;
 
     fn event(id: &str, nth: u64) -> Written {
-        Written { id: id.into(), stream: "s".into(), key: "k".into(), nth, bad: id.starts_with("bad"), slow: false }
+        Written {
+            id: id.into(),
+            stream: "s".into(),
+            key: "k".into(),
+            nth,
+            bad: id.starts_with("bad"),
+            fails: 0,
+            slow: false,
+        }
     }
 
     fn effect(id: &str) -> Effect {
@@ -272,6 +301,37 @@ mod tests {
         };
         assert_eq!(said(buried_though_good), ["spent"]);
         assert_eq!(said(|history| history.effects.push(effect("before"))), ["duplicated"]);
+    }
+
+    #[test]
+    fn an_attempt_counts_for_the_events_own_failures_and_for_those_who_fell_silent() {
+        let begun = |attempt| {
+            move |history: &mut History| {
+                history.begun.push(Begun { group: "g".into(), id: "a".into(), attempt });
+            }
+        };
+        let blamed = |history: &mut History| {
+            history.blamed.push(Blamed { group: "g".into(), id: "a".into(), reason: "Postgres is away".into() });
+        };
+        assert_eq!(said(begun(1)), Vec::<&str>::new());
+        assert_eq!(said(begun(2)), ["spent"]);
+        assert_eq!(said(blamed), ["spent"]);
+        let of_its_own = |attempt| {
+            move |history: &mut History| {
+                history.committed[0].fails = 1;
+                begun(attempt)(history);
+            }
+        };
+        assert_eq!(said(of_its_own(2)), Vec::<&str>::new());
+        assert_eq!(said(of_its_own(3)), ["spent"]);
+        let taken_over = |group: &'static str| {
+            move |history: &mut History| {
+                history.taken_over.insert(group.into(), 1);
+                begun(2)(history);
+            }
+        };
+        assert_eq!(said(taken_over("g")), Vec::<&str>::new());
+        assert_eq!(said(taken_over("another")), ["spent"]);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use clap::ValueEnum;
 use redis::Value;
 
 use super::cast::Cast;
+use super::rounds::{Family, Tempo, Wrong};
 use super::theatre::Theatre;
-use crate::{Chance, Signal, eventually};
+use crate::{Chance, Redis, Signal, eventually};
 
 /// One thing that goes wrong, and is mended a while later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -34,22 +35,8 @@ pub enum Fault {
     PromoteReplica,
 }
 
-/// Faults of one kind, for runs that ask one question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Family {
-    /// Processes die, freeze, and are asked to stop
-    Kills,
-    /// Connections end, hang, slow down, and lose an answer to what was done
-    Wires,
-    /// Servers crash, are full, throw everybody out, and deliver again
-    Outages,
-    /// Redis comes back with less than it had
-    Losses,
-}
-
-/// Two faults of one round do not strike at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub enum Place {
     Relay,
     Consumer,
     Wire,
@@ -58,112 +45,86 @@ enum Place {
 }
 
 impl Fault {
-    pub const ALL: [Self; 18] = [
-        Self::KillRelay,
-        Self::FreezeRelay,
-        Self::StopRelay,
-        Self::KillConsumer,
-        Self::FreezeConsumer,
-        Self::StopConsumer,
-        Self::CutWire,
-        Self::FreezeWire,
-        Self::SlowWire,
-        Self::LoseReply,
-        Self::KillRedis,
-        Self::FillRedis,
-        Self::KillPostgres,
-        Self::EndSessions,
-        Self::DeliverAgain,
-        Self::LoseTail,
-        Self::Flush,
-        Self::PromoteReplica,
-    ];
-
-    /// The faults of some families.
-    pub fn of(families: &[Family]) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|fault| families.contains(&fault.family())).collect()
-    }
-
-    /// What happens, in words.
-    pub fn words(self) -> &'static str {
+    fn about(self) -> (Family, Place, &'static str) {
+        use Family::{Kills, Losses, Outages, Wires};
+        use Place::{Consumer, Postgres, Redis, Relay, Wire};
         match self {
-            Self::KillRelay => "a relay is killed",
-            Self::FreezeRelay => "a relay is frozen",
-            Self::StopRelay => "a relay is asked to stop",
-            Self::KillConsumer => "a consumer is killed",
-            Self::FreezeConsumer => "a consumer is frozen",
-            Self::StopConsumer => "a consumer is asked to stop",
-            Self::CutWire => "connections are cut",
-            Self::FreezeWire => "a network is gone",
-            Self::SlowWire => "a network is slow",
-            Self::LoseReply => "a reply is lost after the deed",
-            Self::KillRedis => "Redis is killed",
-            Self::FillRedis => "Redis is full",
-            Self::KillPostgres => "Postgres crashes",
-            Self::EndSessions => "Postgres ends all sessions",
-            Self::DeliverAgain => "everything is delivered again",
-            Self::LoseTail => "Redis loses the tail of its file",
-            Self::Flush => "Redis is flushed",
-            Self::PromoteReplica => "a lagging replica takes over",
+            Self::KillRelay => (Kills, Relay, "a relay is killed"),
+            Self::FreezeRelay => (Kills, Relay, "a relay is frozen"),
+            Self::StopRelay => (Kills, Relay, "a relay is asked to stop"),
+            Self::KillConsumer => (Kills, Consumer, "a consumer is killed"),
+            Self::FreezeConsumer => (Kills, Consumer, "a consumer is frozen"),
+            Self::StopConsumer => (Kills, Consumer, "a consumer is asked to stop"),
+            Self::CutWire => (Wires, Wire, "connections are cut"),
+            Self::FreezeWire => (Wires, Wire, "a network is gone"),
+            Self::SlowWire => (Wires, Wire, "a network is slow"),
+            Self::LoseReply => (Wires, Wire, "a reply is lost after the deed"),
+            Self::KillRedis => (Outages, Redis, "Redis is killed"),
+            Self::FillRedis => (Outages, Redis, "Redis is full"),
+            Self::DeliverAgain => (Outages, Redis, "everything is delivered again"),
+            Self::KillPostgres => (Outages, Postgres, "Postgres crashes"),
+            Self::EndSessions => (Outages, Postgres, "Postgres ends all sessions"),
+            Self::LoseTail => (Losses, Redis, "Redis loses the tail of its file"),
+            Self::Flush => (Losses, Redis, "Redis is flushed"),
+            Self::PromoteReplica => (Losses, Redis, "a lagging replica takes over"),
         }
     }
+}
 
-    pub fn family(self) -> Family {
-        match self {
-            Self::KillRelay | Self::FreezeRelay | Self::StopRelay => Family::Kills,
-            Self::KillConsumer | Self::FreezeConsumer | Self::StopConsumer => Family::Kills,
-            Self::CutWire | Self::FreezeWire | Self::SlowWire | Self::LoseReply => Family::Wires,
-            Self::KillRedis | Self::FillRedis | Self::KillPostgres | Self::EndSessions | Self::DeliverAgain => {
-                Family::Outages
-            }
-            Self::LoseTail | Self::Flush | Self::PromoteReplica => Family::Losses,
-        }
+impl Wrong for Fault {
+    type Place = Place;
+    const EACH_ROUND: usize = 3;
+    const TEMPO: Tempo = Tempo { patience: 15, strike: 200, hold: 500, calm: 150 };
+
+    fn words(self) -> &'static str {
+        self.about().2
+    }
+
+    fn family(self) -> Family {
+        self.about().0
     }
 
     fn place(self) -> Place {
-        match self {
-            Self::KillRelay | Self::FreezeRelay | Self::StopRelay => Place::Relay,
-            Self::KillConsumer | Self::FreezeConsumer | Self::StopConsumer => Place::Consumer,
-            Self::CutWire | Self::FreezeWire | Self::SlowWire | Self::LoseReply => Place::Wire,
-            Self::KillPostgres | Self::EndSessions => Place::Postgres,
-            _ => Place::Redis,
-        }
+        self.about().1
+    }
+}
+
+/// How long the append-only file of a Redis was when its tail began.
+pub(super) struct Tail {
+    file: PathBuf,
+    length: u64,
+}
+
+impl Tail {
+    pub(super) fn begin(redis: &Redis) -> Self {
+        // The part of the file that grows.
+        let folder = redis.data_dir().join("appendonlydir");
+        let files = std::fs::read_dir(&folder).expect("it keeps one").map(|file| file.expect("readable").path());
+        let newest = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max();
+        let file = newest.expect("it keeps one");
+        let length = std::fs::metadata(&file).expect("it is there").len();
+        Self { file, length }
     }
 
-    /// One to three faults at different places.
-    pub(super) fn draw(among: &[Self], chance: &mut Chance) -> Vec<Self> {
-        let mut drawn: Vec<Self> = vec![];
-        for _ in 0..=chance.below(3) {
-            let fault = among[chance.below(among.len() as u64) as usize];
-            if drawn.iter().all(|other| other.place() != fault.place()) {
-                drawn.push(fault);
-            }
-        }
-        drawn
+    /// Redis crashes, and comes back without it.
+    pub(super) async fn lose(self, redis: &Redis) {
+        redis.kill();
+        let file = File::options().write(true).open(self.file).expect("ours");
+        file.set_len(self.length).expect("it can be cut");
+        redis.restart().await;
     }
 }
 
 /// A fault that has struck, and how it is mended.
 pub(super) enum Struck {
     Nothing,
-    /// An actor that is to be started again, after it has ended by itself if it was only asked to.
-    Gone {
-        actor: usize,
-        asked: bool,
-    },
-    Frozen {
-        actor: usize,
-    },
-    Wire {
-        nth: usize,
-    },
+    /// An actor that is to be started again, once it has ended.
+    Gone(usize),
+    Frozen(usize),
+    Wire(usize),
     RedisDown,
     RedisFull,
-    /// What the append-only file held when the tail began.
-    Tail {
-        file: PathBuf,
-        length: u64,
-    },
+    Tail(Tail),
     Lagging,
     PostgresDown,
 }
@@ -172,19 +133,19 @@ impl<C: Cast> Theatre<C> {
     pub(super) async fn strike(&mut self, fault: Fault, chance: &mut Chance) -> Struck {
         match fault {
             Fault::KillRelay | Fault::KillConsumer => {
-                let actor = self.choose(fault == Fault::KillRelay, chance);
+                let actor = self.choose(fault.place() == Place::Relay, chance);
                 self.actors[actor].child.kill_9();
-                Struck::Gone { actor, asked: false }
+                Struck::Gone(actor)
             }
             Fault::FreezeRelay | Fault::FreezeConsumer => {
-                let actor = self.choose(fault == Fault::FreezeRelay, chance);
+                let actor = self.choose(fault.place() == Place::Relay, chance);
                 self.actors[actor].child.signal(Signal::Stop);
-                Struck::Frozen { actor }
+                Struck::Frozen(actor)
             }
             Fault::StopRelay | Fault::StopConsumer => {
-                let actor = self.choose(fault == Fault::StopRelay, chance);
+                let actor = self.choose(fault.place() == Place::Relay, chance);
                 self.actors[actor].child.signal(Signal::Term);
-                Struck::Gone { actor, asked: true }
+                Struck::Gone(actor)
             }
             Fault::CutWire | Fault::FreezeWire | Fault::SlowWire | Fault::LoseReply => self.tamper(fault, chance),
             Fault::KillRedis => {
@@ -205,11 +166,7 @@ impl<C: Cast> Theatre<C> {
                 let _ = redis::cmd("XGROUP").arg(&["SETID", stream, group, "0"]).exec_async(&mut redis).await;
                 Struck::Nothing
             }
-            Fault::LoseTail => {
-                let file = self.appended_file();
-                let length = std::fs::metadata(&file).expect("it is there").len();
-                Struck::Tail { file, length }
-            }
+            Fault::LoseTail => Struck::Tail(Tail::begin(self.redis())),
             Fault::Flush => {
                 self.redis().command(&["FLUSHALL"]).await;
                 Struck::Nothing
@@ -234,25 +191,18 @@ impl<C: Cast> Theatre<C> {
     pub(super) async fn mend(&mut self, struck: Struck) {
         match struck {
             Struck::Nothing => {}
-            Struck::Gone { actor, asked } => {
-                if asked {
-                    self.actors[actor].child.wait().await;
-                }
+            Struck::Gone(actor) => {
+                self.actors[actor].child.wait().await;
                 self.enter(actor);
             }
-            Struck::Frozen { actor } => self.actors[actor].child.signal(Signal::Cont),
-            Struck::Wire { nth } => {
+            Struck::Frozen(actor) => self.actors[actor].child.signal(Signal::Cont),
+            Struck::Wire(nth) => {
                 self.wires[nth].slow(Duration::ZERO);
                 self.wires[nth].thaw();
             }
             Struck::RedisDown => self.redis().restart().await,
             Struck::RedisFull => drop(self.redis().command(&["CONFIG", "SET", "maxmemory", "0"]).await),
-            Struck::Tail { file, length } => {
-                self.redis().kill();
-                let file = File::options().write(true).open(file).expect("ours");
-                file.set_len(length).expect("it can be cut");
-                self.redis().restart().await;
-            }
+            Struck::Tail(tail) => tail.lose(self.redis()).await,
             Struck::Lagging => self.promote(),
             Struck::PostgresDown => self.postgres.restart().await,
         }
@@ -267,20 +217,12 @@ impl<C: Cast> Theatre<C> {
             Fault::SlowWire => wire.slow(Duration::from_millis(1 + chance.below(40))),
             _ => drop(wire.lose_reply(1 + chance.below(20) as usize)),
         }
-        Struck::Wire { nth }
+        Struck::Wire(nth)
     }
 
     fn choose(&self, relay: bool, chance: &mut Chance) -> usize {
         let among: Vec<usize> = (0..self.actors.len()).filter(|nth| self.actors[*nth].is_relay() == relay).collect();
         among[chance.below(among.len() as u64) as usize]
-    }
-
-    /// The part of Redis's append-only file that grows.
-    fn appended_file(&self) -> PathBuf {
-        let folder = self.redis().data_dir().join("appendonlydir");
-        let files = std::fs::read_dir(&folder).expect("it keeps one").map(|file| file.expect("readable").path());
-        let newest = files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max();
-        newest.expect("it keeps one")
     }
 
     /// Makes the other Redis a replica that has everything, and then no more.

@@ -1,5 +1,7 @@
 //! What was seen of a round from outside. Nobody who could be at fault is asked.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// An event as its producer knows it.
@@ -12,6 +14,8 @@ pub struct Written {
     pub nth: u64,
     /// It can never take effect, and belongs among the dead letters.
     pub bad: bool,
+    /// So often it is told to fail before it takes effect.
+    pub fails: u32,
     /// Its transaction stayed open for so long that it may have been overtaken. Then its place is behind what came meanwhile.
     pub slow: bool,
 }
@@ -26,6 +30,22 @@ pub struct Effect {
 /// A dead letter of a group, or of the relay itself (then the group is empty).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Buried {
+    pub group: String,
+    pub id: String,
+    pub reason: String,
+}
+
+/// The highest attempt of a group at an event, by the number that the group gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Begun {
+    pub group: String,
+    pub id: String,
+    pub attempt: u32,
+}
+
+/// A failure that a handler blamed on an event that was not told to fail, so that it cost an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Blamed {
     pub group: String,
     pub id: String,
     pub reason: String,
@@ -51,4 +71,10 @@ pub struct History {
     pub entries: Vec<Entry>,
     /// Events of which an attempt to publish was counted. None was at fault.
     pub attempted: Vec<String>,
+    /// What the groups said of their attempts. Who says nothing is not judged by them.
+    pub begun: Vec<Begun>,
+    pub blamed: Vec<Blamed>,
+    /// So often a consumer of the group took over what another one had left, that had fallen silent: killed, frozen, starved, or cut
+    /// off from Redis for longer than others wait. Nobody knows how far it had come, so that counts as an attempt.
+    pub taken_over: BTreeMap<String, u32>,
 }

@@ -6,14 +6,14 @@ mod relay;
 
 use std::fmt;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use super::cast::{Cast, Ours, Places};
 use super::checker::Verdict;
 use super::fault::Fault;
-use super::theatre::{Plan, Theatre};
+use super::rounds::{Plan, Rounds};
+use super::theatre::Theatre;
 use crate::binary;
 
 /// One of them.
@@ -22,6 +22,8 @@ pub struct Mutant {
     pub name: &'static str,
     /// Which program it stands in for. The other one is ours.
     plays: Part,
+    /// What it would be without its fault: one of [`BASES`], or our own.
+    pub base: &'static str,
     /// What brings it out. Some need no fault at all, only a load.
     pub faults: &'static [Fault],
     /// What the checker must say of it.
@@ -35,47 +37,65 @@ enum Part {
 }
 
 const fn relay(name: &'static str, habit: relay::Habit, faults: &'static [Fault], is: &'static str) -> Mutant {
-    Mutant { name, plays: Part::Relay(habit), faults, is }
+    Mutant { name, plays: Part::Relay(habit), base: "sound-relay", faults, is }
 }
 
 const fn consumer(name: &'static str, habit: consumer::Habit, faults: &'static [Fault], is: &'static str) -> Mutant {
-    Mutant { name, plays: Part::Consumer(habit), faults, is }
+    Mutant { name, plays: Part::Consumer(habit), base: "sound-consumer", faults, is }
 }
 
-/// All of them.
-pub const MUTANTS: [Mutant; 20] = {
-    use Fault::{
-        CutWire, DeliverAgain, FillRedis, Flush, FreezeWire, KillConsumer, KillRedis, KillRelay, LoseReply,
-        StopConsumer,
-    };
-    use consumer::Habit as C;
-    use relay::Habit as R;
-    [
-        relay("marks-after-publishing", R::MarksAfter, &[KillRelay], "doubled"),
-        relay("marks-before-publishing", R::MarksBefore, &[KillRelay], "lost"),
-        relay("follows-the-last-number", R::FollowsLast, &[CutWire], "lost"),
-        relay("asks-the-snapshot", R::AsksSnapshot, &[CutWire], "lost"),
-        relay("commits-inside-the-batch", R::CommitsInside, &[CutWire], "doubled"),
-        relay("counts-outages", R::CountsOutages, &[KillRedis, FillRedis], "spent"),
-        relay("reads-no-replies", R::ReadsNoReplies, &[FillRedis], "lost"),
-        relay("keeps-streams-short", R::KeepsShort, &[FreezeWire, StopConsumer], "lost"),
-        relay("trusts-redis", R::TrustsRedis, &[Flush], "lost"),
-        relay("sends-again-blindly", R::SendsAgain, &[LoseReply], "doubled"),
-        consumer("acknowledges-first", C::AcknowledgesFirst, &[KillConsumer], "lost"),
-        consumer("has-no-inbox", C::NoInbox, &[KillConsumer, DeliverAgain], "duplicated"),
-        consumer("notes-in-another-transaction", C::NotesApart, &[KillConsumer], "lost"),
-        consumer("reads-only-what-is-new", C::OnlyNew, &[KillConsumer], "lost"),
-        consumer("leaves-with-its-entries", C::LeavesWithEntries, &[StopConsumer], "lost"),
-        consumer("buries-in-two-commands", C::BuriesInTwo, &[FillRedis], "lost"),
-        consumer("handles-keys-side-by-side", C::KeysSideBySide, &[CutWire], "out of order"),
-        consumer("blames-the-event", C::BlamesTheEvent, &[KillConsumer], "spent"),
-        consumer("remembers-failures-in-memory", C::RemembersInMemory, &[CutWire], "lost"),
-        consumer("acknowledges-what-failed", C::AcknowledgesFailures, &[CutWire], "lost"),
-    ]
+use Fault::{
+    CutWire, DeliverAgain, FillRedis, Flush, FreezeWire, KillConsumer, KillPostgres, KillRedis, KillRelay,
+    StopConsumer,
 };
+use consumer::Habit as C;
+use relay::Habit as R;
+
+/// All of them.
+pub const MUTANTS: [Mutant; 20] = [
+    relay("marks-after-publishing", R::MarksAfter, &[KillRelay], "doubled"),
+    relay("marks-before-publishing", R::MarksBefore, &[KillRelay], "lost"),
+    relay("follows-the-last-number", R::FollowsLast, &[CutWire], "lost"),
+    relay("asks-the-snapshot", R::AsksSnapshot, &[CutWire], "lost"),
+    // As long as no relay dies, a lock makes up for marks that come late.
+    Mutant {
+        base: "relay-that-marks-after",
+        ..relay("commits-inside-the-batch", R::CommitsInside, &[StopConsumer], "doubled")
+    },
+    relay("counts-outages", R::CountsOutages, &[KillRedis, FillRedis], "spent"),
+    relay("reads-no-replies", R::ReadsNoReplies, &[FillRedis], "lost"),
+    relay("keeps-streams-short", R::KeepsShort, &[FreezeWire, StopConsumer], "lost"),
+    // So does its base. Whoever does not is ours.
+    Mutant { base: "ours", ..relay("trusts-redis", R::Sound, &[Flush], "lost") },
+    consumer("acknowledges-first", C::AcknowledgesFirst, &[KillConsumer], "lost"),
+    consumer("has-no-inbox", C::NoInbox, &[KillConsumer, DeliverAgain], "duplicated"),
+    consumer("notes-in-another-transaction", C::NotesApart, &[KillConsumer], "lost"),
+    consumer("reads-only-what-is-new", C::OnlyNew, &[KillConsumer], "lost"),
+    consumer("leaves-with-its-entries", C::LeavesWithEntries, &[StopConsumer], "lost"),
+    consumer("buries-in-two-commands", C::BuriesInTwo, &[FillRedis], "lost"),
+    consumer("handles-keys-side-by-side", C::KeysSideBySide, &[CutWire], "out of order"),
+    consumer("blames-the-event", C::BlamesTheEvent, &[KillConsumer], "spent"),
+    consumer("pays-for-outages", C::PaysForOutages, &[KillPostgres], "spent"),
+    consumer("remembers-failures-in-memory", C::RemembersInMemory, &[KillConsumer], "lost"),
+    consumer("acknowledges-what-failed", C::AcknowledgesFailures, &[CutWire], "lost"),
+];
+
+/// What they would be without their faults. The checker must find nothing in these, under the same faults and more at once.
+pub const BASES: [Mutant; 3] = [
+    relay("sound-relay", R::Sound, &[KillRelay, CutWire, FreezeWire, KillRedis, FillRedis, StopConsumer], "clean"),
+    relay("relay-that-marks-after", R::MarksAfter, &[StopConsumer], "clean"),
+    consumer(
+        "sound-consumer",
+        C::Sound,
+        &[KillConsumer, StopConsumer, DeliverAgain, FillRedis, CutWire, KillPostgres],
+        "clean",
+    ),
+];
 
 /// So many rounds has a mutant to show what it is.
 const ROUNDS_MAX: u64 = 30;
+/// So often a base meets each of its faults.
+const CYCLES: u64 = 2;
 
 /// What came of a mutant's trial.
 #[derive(Debug)]
@@ -88,21 +108,27 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// Whether the checker has found it, by its own fault.
-    pub fn is_found(&self) -> bool {
-        self.verdict.says(self.is) && self.effects > 0
+    /// Whether the checker has found it, by its own fault; of a base, whether it has found nothing.
+    pub fn is_right(&self) -> bool {
+        let said = if self.is == "clean" { self.verdict.is_clean() } else { self.verdict.says(self.is) };
+        said && self.effects > 0
     }
 }
 
 impl Mutant {
-    /// Rounds with what brings it out, until the checker says what it is.
+    /// Rounds with what brings it out, until the checker says what it is; of a base, until all its faults have struck.
     pub async fn trial(self, seed: u64) -> Trial {
         let mut theatre = Theatre::open(self).await;
-        let plan = Plan { faults: self.faults.to_vec(), patience: Duration::from_secs(3) };
+        let is_base = self.is == "clean";
+        // Who has lost something is not known by it until everybody has had the time to bring it.
+        let until = (!is_base && self.is != "lost").then_some(self.is);
+        let plan = Plan { until, ..Plan::of(self.faults) };
+        let rounds_max = if is_base { plan.cycle() * CYCLES } else { ROUNDS_MAX };
+        let first = plan.first(seed);
         let mut trial = Trial { is: self.is, rounds: 0, effects: 0, verdict: Verdict::default() };
-        while trial.rounds < ROUNDS_MAX && !trial.is_found() {
-            let report = theatre.round(seed + trial.rounds, &plan).await;
-            trial.effects += report.history.effects.len();
+        while trial.rounds < rounds_max && (trial.rounds == 0 || trial.is_right() == is_base) {
+            let report = theatre.round(first + trial.rounds, &plan).await;
+            trial.effects += report.amount("effects");
             trial.verdict.add(report.verdict);
             trial.rounds += 1;
         }
@@ -110,7 +136,7 @@ impl Mutant {
     }
 
     pub fn named(name: &str) -> Option<Self> {
-        MUTANTS.into_iter().find(|mutant| mutant.name == name)
+        MUTANTS.into_iter().chain(BASES).find(|mutant| mutant.name == name)
     }
 
     fn command(&self, places: &Places) -> Command {
@@ -159,5 +185,30 @@ pub async fn play(name: &str) -> Result<()> {
     match mutant.plays {
         Part::Relay(habit) => relay::run(habit, &database_url, &redis_url).await,
         Part::Consumer(habit) => consumer::run(habit, &database_url, &redis_url, "table").await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_mutant_has_a_base_that_meets_its_faults() {
+        for mutant in MUTANTS {
+            // Ours meets all there are.
+            let Some(base) = Mutant::named(mutant.base) else {
+                assert_eq!(mutant.base, "ours", "{mutant}");
+                continue;
+            };
+            assert_eq!(base.is, "clean");
+            assert!(mutant.faults.iter().all(|fault| base.faults.contains(fault)), "{mutant}");
+        }
+    }
+
+    #[test]
+    fn no_two_mutants_have_one_habit() {
+        let habits = MUTANTS.map(|mutant| format!("{:?}", mutant.plays));
+        let different: std::collections::BTreeSet<_> = habits.iter().collect();
+        assert_eq!(different.len(), MUTANTS.len());
     }
 }

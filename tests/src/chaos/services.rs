@@ -3,10 +3,16 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::StatusCode;
 use clap::ValueEnum;
+use servers::port;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::{Chance, Far, Program, Shown, Signal, Works};
+use super::checker::Verdict;
+use super::fault::Tail;
+use super::rounds::{Cue, Family, Plan, Report, Rounds, Script, Tempo, Wrong};
+use crate::{Chance, Far, Program, Proxy, Shown, Signal, Works};
 
 /// Lists and pages are looked at again at once.
 const LISTS: &str = "poll_min = \"1s\"\npoll_max = \"1s\"";
@@ -14,6 +20,8 @@ const LISTS: &str = "poll_min = \"1s\"\npoll_max = \"1s\"";
 const QUIET: usize = 12;
 /// So many answers are wrong before the right one comes.
 const WRONG_ANSWERS: usize = 5;
+/// After so many rounds another site is opened: one that grows and loses articles for ever is no longer like any other.
+const ROUNDS_MAX: usize = 60;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -21,6 +29,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Mishap {
     KillRelay,
+    FreezeRelay,
+    StopRelay,
     KillFallah,
     FreezeFallah,
     StopFallah,
@@ -35,6 +45,7 @@ pub enum Mishap {
     FreezeStore,
     SlowStore,
     LoseStoreReply,
+    BusyStore,
     CutSearch,
     FreezeSearch,
     SlowSearch,
@@ -42,13 +53,14 @@ pub enum Mishap {
     RubbishSearch,
     FailSearchTask,
     KillRedis,
+    FillRedis,
+    LoseTail,
     FlushRedis,
     KillPostgres,
 }
 
-/// Two mishaps of one round do not strike at the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub enum Place {
     Program(Program),
     Store,
     Search,
@@ -57,120 +69,125 @@ enum Place {
 }
 
 /// What is done.
+#[derive(Clone, Copy)]
 enum Deed {
-    Kill,
+    Kill(Program),
+    Freeze(Program),
+    Stop(Program),
+    KillStore,
+    BusyStore,
+    Store(Tamper),
+    Search(Tamper),
+    SearchSays(Nonsense),
+    KillRedis,
+    FillRedis,
+    LoseTail,
+    FlushRedis,
+    KillPostgres,
+}
+
+/// What is done to a wire.
+#[derive(Clone, Copy)]
+enum Tamper {
+    Cut,
     Freeze,
-    Stop,
-    Other,
+    Slow,
+    LoseReply,
+}
+
+/// What a search server says that works.
+#[derive(Clone, Copy)]
+enum Nonsense {
+    Busy,
+    Rubbish,
+    TaskFailed,
 }
 
 impl Mishap {
-    pub const ALL: [Self; 24] = [
-        Self::KillRelay,
-        Self::KillFallah,
-        Self::FreezeFallah,
-        Self::StopFallah,
-        Self::KillHasad,
-        Self::FreezeHasad,
-        Self::StopHasad,
-        Self::KillBisan,
-        Self::FreezeBisan,
-        Self::StopBisan,
-        Self::KillStore,
-        Self::CutStore,
-        Self::FreezeStore,
-        Self::SlowStore,
-        Self::LoseStoreReply,
-        Self::CutSearch,
-        Self::FreezeSearch,
-        Self::SlowSearch,
-        Self::BusySearch,
-        Self::RubbishSearch,
-        Self::FailSearchTask,
-        Self::KillRedis,
-        Self::FlushRedis,
-        Self::KillPostgres,
-    ];
-
-    /// What happens, in words.
-    pub fn words(self) -> &'static str {
+    fn about(self) -> (Deed, &'static str) {
+        use Program::{Bisan, Fallah, Hasad, Relay};
         match self {
-            Self::KillRelay => "the relay is killed",
-            Self::KillFallah => "the scraper is killed",
-            Self::FreezeFallah => "the scraper is frozen",
-            Self::StopFallah => "the scraper is asked to stop",
-            Self::KillHasad => "the archive is killed",
-            Self::FreezeHasad => "the archive is frozen",
-            Self::StopHasad => "the archive is asked to stop",
-            Self::KillBisan => "the reader's side is killed",
-            Self::FreezeBisan => "the reader's side is frozen",
-            Self::StopBisan => "the reader's side is asked to stop",
-            Self::KillStore => "the object store is killed",
-            Self::CutStore => "connections to the object store are cut",
-            Self::FreezeStore => "the network to the object store is gone",
-            Self::SlowStore => "the network to the object store is slow",
-            Self::LoseStoreReply => "a reply of the object store is lost after the deed",
-            Self::CutSearch => "connections to the search server are cut",
-            Self::FreezeSearch => "the network to the search server is gone",
-            Self::SlowSearch => "the network to the search server is slow",
-            Self::BusySearch => "the search server says that it is busy",
-            Self::RubbishSearch => "the search server answers what is no answer",
-            Self::FailSearchTask => "a task of the search server fails",
-            Self::KillRedis => "Redis is killed",
-            Self::FlushRedis => "Redis is flushed",
-            Self::KillPostgres => "Postgres crashes",
+            Self::KillRelay => (Deed::Kill(Relay), "the relay is killed"),
+            Self::FreezeRelay => (Deed::Freeze(Relay), "the relay is frozen"),
+            Self::StopRelay => (Deed::Stop(Relay), "the relay is asked to stop"),
+            Self::KillFallah => (Deed::Kill(Fallah), "the scraper is killed"),
+            Self::FreezeFallah => (Deed::Freeze(Fallah), "the scraper is frozen"),
+            Self::StopFallah => (Deed::Stop(Fallah), "the scraper is asked to stop"),
+            Self::KillHasad => (Deed::Kill(Hasad), "the archive is killed"),
+            Self::FreezeHasad => (Deed::Freeze(Hasad), "the archive is frozen"),
+            Self::StopHasad => (Deed::Stop(Hasad), "the archive is asked to stop"),
+            Self::KillBisan => (Deed::Kill(Bisan), "the reader's side is killed"),
+            Self::FreezeBisan => (Deed::Freeze(Bisan), "the reader's side is frozen"),
+            Self::StopBisan => (Deed::Stop(Bisan), "the reader's side is asked to stop"),
+            Self::KillStore => (Deed::KillStore, "the object store is killed"),
+            Self::CutStore => (Deed::Store(Tamper::Cut), "connections to the object store are cut"),
+            Self::FreezeStore => (Deed::Store(Tamper::Freeze), "the network to the object store is gone"),
+            Self::SlowStore => (Deed::Store(Tamper::Slow), "the network to the object store is slow"),
+            Self::LoseStoreReply => {
+                (Deed::Store(Tamper::LoseReply), "a reply of the object store is lost after the deed")
+            }
+            Self::BusyStore => (Deed::BusyStore, "the object store says that it is busy"),
+            Self::CutSearch => (Deed::Search(Tamper::Cut), "connections to the search server are cut"),
+            Self::FreezeSearch => (Deed::Search(Tamper::Freeze), "the network to the search server is gone"),
+            Self::SlowSearch => (Deed::Search(Tamper::Slow), "the network to the search server is slow"),
+            Self::BusySearch => (Deed::SearchSays(Nonsense::Busy), "the search server says that it is busy"),
+            Self::RubbishSearch => {
+                (Deed::SearchSays(Nonsense::Rubbish), "the search server answers what is no answer")
+            }
+            Self::FailSearchTask => (Deed::SearchSays(Nonsense::TaskFailed), "a task of the search server fails"),
+            Self::KillRedis => (Deed::KillRedis, "Redis is killed"),
+            Self::FillRedis => (Deed::FillRedis, "Redis is full"),
+            Self::LoseTail => (Deed::LoseTail, "Redis loses the tail of its file"),
+            Self::FlushRedis => (Deed::FlushRedis, "Redis is flushed"),
+            Self::KillPostgres => (Deed::KillPostgres, "Postgres crashes"),
+        }
+    }
+}
+
+impl Wrong for Mishap {
+    type Place = Place;
+    const EACH_ROUND: usize = 5;
+    const TEMPO: Tempo = Tempo { patience: 30, strike: 300, hold: 1_200, calm: 100 };
+
+    fn words(self) -> &'static str {
+        self.about().1
+    }
+
+    fn family(self) -> Family {
+        match self.about().0 {
+            Deed::Kill(_) | Deed::Freeze(_) | Deed::Stop(_) => Family::Kills,
+            Deed::Store(_) | Deed::Search(_) => Family::Wires,
+            Deed::KillStore | Deed::BusyStore | Deed::SearchSays(_) => Family::Outages,
+            Deed::KillRedis | Deed::FillRedis | Deed::KillPostgres => Family::Outages,
+            Deed::LoseTail | Deed::FlushRedis => Family::Losses,
         }
     }
 
     fn place(self) -> Place {
-        match self {
-            Self::KillRelay => Place::Program(Program::Relay),
-            Self::KillFallah | Self::FreezeFallah | Self::StopFallah => Place::Program(Program::Fallah),
-            Self::KillHasad | Self::FreezeHasad | Self::StopHasad => Place::Program(Program::Hasad),
-            Self::KillBisan | Self::FreezeBisan | Self::StopBisan => Place::Program(Program::Bisan),
-            Self::KillStore | Self::CutStore | Self::FreezeStore | Self::SlowStore | Self::LoseStoreReply => {
-                Place::Store
-            }
-            Self::CutSearch | Self::FreezeSearch | Self::SlowSearch => Place::Search,
-            Self::BusySearch | Self::RubbishSearch | Self::FailSearchTask => Place::Search,
-            Self::KillRedis | Self::FlushRedis => Place::Redis,
-            Self::KillPostgres => Place::Postgres,
+        match self.about().0 {
+            Deed::Kill(program) | Deed::Freeze(program) | Deed::Stop(program) => Place::Program(program),
+            Deed::KillStore | Deed::BusyStore | Deed::Store(_) => Place::Store,
+            Deed::Search(_) | Deed::SearchSays(_) => Place::Search,
+            Deed::KillRedis | Deed::FillRedis | Deed::LoseTail | Deed::FlushRedis => Place::Redis,
+            Deed::KillPostgres => Place::Postgres,
         }
-    }
-
-    fn deed(self) -> Deed {
-        match self {
-            Self::KillRelay | Self::KillFallah | Self::KillHasad | Self::KillBisan => Deed::Kill,
-            Self::FreezeFallah | Self::FreezeHasad | Self::FreezeBisan => Deed::Freeze,
-            Self::StopFallah | Self::StopHasad | Self::StopBisan => Deed::Stop,
-            _ => Deed::Other,
-        }
-    }
-
-    /// One to three mishaps at different places.
-    fn draw(chance: &mut Chance) -> Vec<Self> {
-        let mut drawn: Vec<Self> = vec![];
-        for _ in 0..=chance.below(3) {
-            let mishap = Self::ALL[chance.below(Self::ALL.len() as u64) as usize];
-            if drawn.iter().all(|other| other.place() != mishap.place()) {
-                drawn.push(mishap);
-            }
-        }
-        drawn
     }
 }
 
-/// The end of a round.
-#[derive(Debug)]
-pub struct Service {
-    pub mishaps: Vec<Mishap>,
-    /// Articles that came, changed or went.
-    pub changes: usize,
-    /// From when the last mishap was mended until everything was as it should be.
-    pub rest: Duration,
-    pub took: Duration,
-    /// What is not as it should be, one sentence for each finding.
-    pub findings: Vec<String>,
+/// What has been done, and how it is mended.
+enum Struck {
+    Nothing,
+    Gone(Program),
+    Frozen(Program),
+    StoreDown,
+    /// Somebody else answers in its place.
+    StoreBusy(JoinHandle<()>),
+    StoreWire,
+    SearchWire,
+    RedisDown,
+    RedisFull,
+    Tail(Tail),
+    PostgresDown,
 }
 
 /// A site, its programs and their stores, which live through all rounds of a run.
@@ -199,63 +216,6 @@ impl Services {
         let findings = services.until_right(crate::deadline()).await;
         assert!(findings.is_empty(), "before anything went wrong: {findings:#?}\n{:#?}", services.logs());
         services
-    }
-
-    /// One round: changes and mishaps, everything mended, rest, and what is not as it should be after so long without progress.
-    pub async fn round(&mut self, seed: u64, patience: Duration) -> Service {
-        let (began, mut chance) = (Instant::now(), Chance::seeded(seed));
-        self.rounds += 1;
-        let mishaps = Mishap::draw(&mut chance);
-        let mut changes = self.change(&mut chance, 0);
-        for mishap in &mishaps {
-            pause(&mut chance, 400).await;
-            self.strike(*mishap, &mut chance).await;
-        }
-        changes += self.change(&mut chance, 1);
-        pause(&mut chance, 1_200).await;
-        for mishap in &mishaps {
-            self.mend(*mishap).await;
-        }
-        changes += self.change(&mut chance, 2);
-        let mended = Instant::now();
-        let mut findings = self.until_right(patience).await;
-        let rest = mended.elapsed();
-        findings.extend(self.buried().await);
-        Service { mishaps, changes, rest, took: began.elapsed(), findings }
-    }
-
-    /// The end of a run: everything stops in order, and each program's own check finds nothing.
-    pub async fn close(mut self) -> Vec<String> {
-        let mut findings = vec![];
-        for program in [Program::Fallah, Program::Hasad, Program::Bisan, Program::Relay] {
-            let child = self.works.running_mut(program);
-            child.signal(Signal::Term);
-            let code = child.wait().await;
-            if code != 0 {
-                findings.push(format!("{} ended with {code} when it was asked to stop", program.name()));
-            }
-        }
-        // What a killed archive left is swept: what the first sweep marks is gone after the second.
-        let checks = [
-            (Program::Hasad, &["fsck", "--json"][..]),
-            (Program::Hasad, &["gc", "--grace", "0", "--json"]),
-            (Program::Hasad, &["gc", "--grace", "0", "--json"]),
-            (Program::Bisan, &["verify", "--full", "--json"]),
-            (Program::Relay, &["verify"]),
-        ];
-        for (program, verb) in checks {
-            let (code, said) = self.works.verb(program, verb).await;
-            if code != 0 {
-                findings.push(format!("{} {} ended with {code}: {said}", program.name(), verb.join(" ")));
-            }
-        }
-        self.shown.assert_each_content_once(&self.works).await;
-        findings
-    }
-
-    /// What each program has said.
-    pub fn logs(&self) -> Vec<(String, String)> {
-        Program::ALL.map(|program| (program.name().to_owned(), self.works.running(program).log())).into()
     }
 
     fn far(&self) -> &Far {
@@ -300,63 +260,87 @@ impl Services {
         }
     }
 
-    async fn strike(&mut self, mishap: Mishap, chance: &mut Chance) {
-        if let Place::Program(program) = mishap.place() {
-            let child = self.works.running(program);
-            return match mishap.deed() {
-                Deed::Kill => child.kill_9(),
-                Deed::Freeze => child.signal(Signal::Stop),
-                _ => child.signal(Signal::Term),
-            };
-        }
-        let (far, delay) = (self.far(), Duration::from_millis(1 + chance.below(60)));
+    async fn strike(&mut self, mishap: Mishap, chance: &mut Chance) -> Struck {
+        let (far, works) = (self.far(), &self.works);
         let double = far.search.double();
-        match mishap {
-            Mishap::KillStore => far.s3.kill(),
-            Mishap::CutStore => far.s3_wire.refuse(),
-            Mishap::FreezeStore => far.s3_wire.freeze(),
-            Mishap::SlowStore => far.s3_wire.slow(delay),
-            Mishap::LoseStoreReply => drop(far.s3_wire.lose_reply(1 + chance.below(8) as usize)),
-            Mishap::CutSearch => far.search_wire.refuse(),
-            Mishap::FreezeSearch => far.search_wire.freeze(),
-            Mishap::SlowSearch => far.search_wire.slow(delay),
-            Mishap::BusySearch => double.answer("documents", 503, None, WRONG_ANSWERS),
-            Mishap::RubbishSearch => double.answer_rubbish("documents", WRONG_ANSWERS),
-            Mishap::FailSearchTask => double.fail_tasks("internal", "internal", 1),
-            Mishap::KillRedis => self.works.stage.redis.kill(),
-            Mishap::FlushRedis => drop(self.works.stage.redis.command(&["FLUSHALL"]).await),
-            Mishap::KillPostgres => self.works.stage.postgres.kill(),
-            _ => unreachable!("programs were dealt with before"),
+        match mishap.about().0 {
+            Deed::Kill(program) => {
+                works.running(program).kill_9();
+                Struck::Gone(program)
+            }
+            Deed::Freeze(program) => {
+                works.running(program).signal(Signal::Stop);
+                Struck::Frozen(program)
+            }
+            Deed::Stop(program) => {
+                works.running(program).signal(Signal::Term);
+                Struck::Gone(program)
+            }
+            Deed::KillStore => {
+                far.s3.kill();
+                Struck::StoreDown
+            }
+            Deed::BusyStore => {
+                let (port, at_work) = busy();
+                far.s3_wire.lead_to(port);
+                Struck::StoreBusy(at_work)
+            }
+            Deed::Store(tamper) => {
+                disturb(&far.s3_wire, tamper, chance);
+                Struck::StoreWire
+            }
+            Deed::Search(tamper) => {
+                disturb(&far.search_wire, tamper, chance);
+                Struck::SearchWire
+            }
+            Deed::SearchSays(nonsense) => {
+                match nonsense {
+                    Nonsense::Busy => double.answer("documents", 503, None, WRONG_ANSWERS),
+                    Nonsense::Rubbish => double.answer_rubbish("documents", WRONG_ANSWERS),
+                    Nonsense::TaskFailed => double.fail_tasks("internal", "internal", 1),
+                }
+                Struck::Nothing
+            }
+            Deed::KillRedis => {
+                works.stage.redis.kill();
+                Struck::RedisDown
+            }
+            Deed::FillRedis => {
+                works.stage.redis.command(&["CONFIG", "SET", "maxmemory", "1mb"]).await;
+                Struck::RedisFull
+            }
+            Deed::LoseTail => Struck::Tail(Tail::begin(&works.stage.redis)),
+            Deed::FlushRedis => {
+                works.stage.redis.command(&["FLUSHALL"]).await;
+                Struck::Nothing
+            }
+            Deed::KillPostgres => {
+                works.stage.postgres.kill();
+                Struck::PostgresDown
+            }
         }
     }
 
-    async fn mend(&mut self, mishap: Mishap) {
-        if let Place::Program(program) = mishap.place() {
-            match mishap.deed() {
-                Deed::Freeze => self.works.running(program).signal(Signal::Cont),
-                _ => {
-                    self.works.running_mut(program).wait().await;
-                    self.start(program);
-                }
+    async fn mend(&mut self, struck: Struck) {
+        let (far, stage) = (self.far(), &self.works.stage);
+        match struck {
+            Struck::Nothing => {}
+            Struck::Gone(program) => {
+                self.works.running_mut(program).wait().await;
+                self.start(program);
             }
-            return;
-        }
-        let far = self.far();
-        match mishap.place() {
-            Place::Store if mishap == Mishap::KillStore => far.s3.restart().await,
-            Place::Store => {
-                far.s3_wire.slow(Duration::ZERO);
-                far.s3_wire.thaw();
-                far.s3_wire.accept();
+            Struck::Frozen(program) => self.works.running(program).signal(Signal::Cont),
+            Struck::StoreDown => far.s3.restart().await,
+            Struck::StoreBusy(at_work) => {
+                far.s3_wire.lead_to(far.s3.port());
+                at_work.abort();
             }
-            Place::Search => {
-                far.search_wire.slow(Duration::ZERO);
-                far.search_wire.thaw();
-                far.search_wire.accept();
-            }
-            Place::Redis if mishap == Mishap::KillRedis => self.works.stage.redis.restart().await,
-            Place::Postgres => self.works.stage.postgres.restart().await,
-            _ => {}
+            Struck::StoreWire => calm(&far.s3_wire),
+            Struck::SearchWire => calm(&far.search_wire),
+            Struck::RedisDown => stage.redis.restart().await,
+            Struck::RedisFull => drop(stage.redis.command(&["CONFIG", "SET", "maxmemory", "0"]).await),
+            Struck::Tail(tail) => tail.lose(&stage.redis).await,
+            Struck::PostgresDown => stage.postgres.restart().await,
         }
     }
 
@@ -420,6 +404,99 @@ impl Services {
     }
 }
 
-async fn pause(chance: &mut Chance, most_ms: u64) {
-    sleep(Duration::from_millis(chance.below(most_ms))).await;
+impl Rounds for Services {
+    type Fault = Mishap;
+
+    async fn round(&mut self, seed: u64, plan: &Plan<Mishap>) -> Report<Mishap> {
+        let mut verdict = Verdict::default();
+        if self.rounds == ROUNDS_MAX {
+            let before = std::mem::replace(self, Self::open().await);
+            verdict.add(before.close().await);
+        }
+        self.rounds += 1;
+        let Script { cues, hold, calm, mut load } = plan.script(seed);
+        let faults = cues.iter().map(|cue| cue.fault).collect();
+        let mut changes = self.change(&mut load, 0);
+        let mut struck = vec![];
+        for Cue { fault, after, mut chance } in cues {
+            sleep(after).await;
+            struck.push(self.strike(fault, &mut chance).await);
+        }
+        changes += self.change(&mut load, 1);
+        sleep(hold).await;
+        // Programs that begin want their stores to be there: whoever keeps them running would begin them again until they are.
+        let (gone, others): (Vec<_>, Vec<_>) =
+            struck.into_iter().partition(|struck| matches!(struck, Struck::Gone(_)));
+        for struck in others.into_iter().chain(gone) {
+            self.mend(struck).await;
+        }
+        changes += self.change(&mut load, 2);
+        sleep(calm).await;
+        let mended = Instant::now();
+        verdict.different.extend(self.until_right(plan.patience).await);
+        let rest = mended.elapsed();
+        verdict.spent.extend(self.buried().await);
+        Report { faults, amounts: vec![("changes", changes)], rest, verdict, seen: None }
+    }
+
+    fn logs(&self) -> Vec<(String, String)> {
+        Program::ALL.map(|program| (program.name().to_owned(), self.works.running(program).log())).into()
+    }
+
+    /// Everything stops in order, and each program's own check finds nothing.
+    async fn close(mut self) -> Verdict {
+        let mut findings = vec![];
+        for program in [Program::Fallah, Program::Hasad, Program::Bisan, Program::Relay] {
+            let child = self.works.running_mut(program);
+            child.signal(Signal::Term);
+            let code = child.wait().await;
+            if code != 0 {
+                findings.push(format!("{} ended with {code} when it was asked to stop", program.name()));
+            }
+        }
+        // What a killed archive left is swept: what the first sweep marks is gone after the second.
+        let checks = [
+            (Program::Hasad, &["fsck", "--json"][..]),
+            (Program::Hasad, &["gc", "--grace", "0", "--json"]),
+            (Program::Hasad, &["gc", "--grace", "0", "--json"]),
+            (Program::Bisan, &["verify", "--full", "--json"]),
+            (Program::Relay, &["verify"]),
+        ];
+        for (program, verb) in checks {
+            let (code, said) = self.works.verb(program, verb).await;
+            if code != 0 {
+                findings.push(format!("{} {} ended with {code}: {said}", program.name(), verb.join(" ")));
+            }
+        }
+        findings.extend(self.shown.not_once(&self.works).await);
+        Verdict { different: findings, ..Verdict::default() }
+    }
+}
+
+fn disturb(wire: &Proxy, tamper: Tamper, chance: &mut Chance) {
+    match tamper {
+        Tamper::Cut => wire.refuse(),
+        Tamper::Freeze => wire.freeze(),
+        Tamper::Slow => wire.slow(Duration::from_millis(1 + chance.below(60))),
+        Tamper::LoseReply => drop(wire.lose_reply(1 + chance.below(8) as usize)),
+    }
+}
+
+fn calm(wire: &Proxy) {
+    wire.slow(Duration::ZERO);
+    wire.thaw();
+    wire.accept();
+}
+
+/// A server that says 503 to everything, as long as its task lives.
+fn busy() -> (u16, JoinHandle<()>) {
+    let listener = port::listener().expect("loopback has a free port");
+    let port = listener.local_addr().expect("a bound socket has an address").port();
+    listener.set_nonblocking(true).expect("sockets can be made so");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("it is not blocking");
+    let routes = axum::Router::new().fallback(async || StatusCode::SERVICE_UNAVAILABLE);
+    let at_work = tokio::spawn(async move {
+        let _ = axum::serve(listener, routes).await;
+    });
+    (port, at_work)
 }

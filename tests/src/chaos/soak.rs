@@ -14,7 +14,8 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, sleep};
 
-use crate::{Chance, Child, Effects, Stage, consume_over};
+use crate::measure::memory;
+use crate::{Chance, Child, Effects, Samples, Stage, consume_over};
 
 const WRITERS: u64 = 8;
 /// So many transactions a second of each writer.
@@ -28,24 +29,40 @@ const PROBE_POLL: Duration = Duration::from_millis(1);
 /// A probe that takes longer has taken so long.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
-/// What is looked at, each with by how much it may differ without a meaning.
-const FIGURES: [(&str, f64); 8] = [
-    ("relay MB", 4.0),
-    ("consumer MB", 4.0),
-    ("rows", 5_000.0),
-    ("table MB", 16.0),
-    ("inbox MB", 16.0),
-    ("entries", 5_000.0),
-    ("redis MB", 16.0),
-    ("p50 ms", 5.0),
-];
+/// What is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Figures {
+    pub relay_mb: f64,
+    pub consumer_mb: f64,
+    pub rows: f64,
+    pub table_mb: f64,
+    pub inbox_mb: f64,
+    pub entries: f64,
+    pub redis_mb: f64,
+    pub p50_ms: f64,
+}
+
+impl Figures {
+    /// Each with its name, and by how much it may differ without a meaning.
+    fn named(self) -> [(&'static str, f64, f64); 8] {
+        [
+            ("relay MB", self.relay_mb, 4.0),
+            ("consumer MB", self.consumer_mb, 4.0),
+            ("rows", self.rows, 5_000.0),
+            ("table MB", self.table_mb, 16.0),
+            ("inbox MB", self.inbox_mb, 16.0),
+            ("entries", self.entries, 5_000.0),
+            ("redis MB", self.redis_mb, 16.0),
+            ("p50 ms", self.p50_ms, 5.0),
+        ]
+    }
+}
 
 /// One line: what everything has come to.
 #[derive(Debug, Clone, Default)]
 pub struct Moment {
     pub at: Duration,
-    /// In the order of the table.
-    pub figures: [f64; 8],
+    pub figures: Figures,
     pub p99_ms: f64,
     pub written: u64,
     pub kills: u64,
@@ -54,7 +71,7 @@ pub struct Moment {
 impl Moment {
     /// The head of the table.
     pub fn head() -> String {
-        let names: String = FIGURES.iter().map(|(name, _)| format!("{name:>12}")).collect();
+        let names: String = Figures::default().named().iter().map(|(name, ..)| format!("{name:>12}")).collect();
         format!("{:>8}{names}{:>10}{:>12}{:>7}", "at", "p99 ms", "written", "kills")
     }
 }
@@ -62,18 +79,37 @@ impl Moment {
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>6} s", self.at.as_secs())?;
-        for figure in self.figures {
+        for (_, figure, _) in self.figures.named() {
             write!(f, "{figure:>12.1}")?;
         }
         write!(f, "{:>10.1}{:>12}{:>7}", self.p99_ms, self.written, self.kills)
     }
 }
 
+/// What the rule of thirds says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Growth {
+    Flat,
+    /// There are too few lines to say.
+    Unknown,
+    /// What grew, and how.
+    Grew(Vec<String>),
+}
+
+impl fmt::Display for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flat => write!(f, "flat, by the rule of thirds"),
+            Self::Unknown => write!(f, "too short to say whether anything grows"),
+            Self::Grew(what) => write!(f, "not flat, by the rule of thirds: {}", what.join("; ")),
+        }
+    }
+}
+
 /// The end of a soak.
 #[derive(Debug)]
 pub struct Soaked {
-    /// What grew, by the rule of thirds.
-    pub grew: Vec<String>,
+    pub growth: Growth,
     /// What was lost, doubled or buried.
     pub wrong: Vec<String>,
     pub written: u64,
@@ -82,20 +118,22 @@ pub struct Soaked {
 
 /// The rule of thirds: a figure is flat if the median of the run's last third is at most a quarter above the median of its second
 /// third, or above it by no more than what has no meaning. The first third is for warming up.
-pub fn grew(moments: &[Moment]) -> Vec<String> {
+pub fn growth(moments: &[Moment]) -> Growth {
     let third = moments.len() / 3;
-    let median = |moments: &[Moment], nth: usize| {
-        let mut values: Vec<f64> = moments.iter().map(|moment| moment.figures[nth]).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
+    if third == 0 {
+        return Growth::Unknown;
+    }
     let (second, last) = (&moments[third..moments.len() - third], &moments[moments.len() - third..]);
-    let judged = FIGURES.iter().enumerate().filter_map(|(nth, (name, slack))| {
+    let median = |moments: &[Moment], nth: usize| {
+        moments.iter().map(|moment| moment.figures.named()[nth].1).collect::<Samples>().median()
+    };
+    let judged = Figures::default().named().into_iter().enumerate().filter_map(|(nth, (name, _, slack))| {
         let (before, after) = (median(second, nth), median(last, nth));
         (after > before * 1.25 && after > before + slack)
             .then(|| format!("{name} went from {before:.1} to {after:.1}"))
     });
-    judged.collect()
+    let grew: Vec<_> = judged.collect();
+    if grew.is_empty() { Growth::Flat } else { Growth::Grew(grew) }
 }
 
 /// Runs for so long at so many events a second, and tells each line.
@@ -140,10 +178,11 @@ pub async fn soak(length: Duration, rate: u64, seed: u64, mut tell: impl FnMut(&
             next_kill = began.elapsed() + Duration::from_millis(2_000 + chance.below(6_000));
         }
         if began.elapsed() >= every * (moments.len() as u32 + 1) {
-            let [p50, p99] = probes.quantiles();
-            let mut figures = figures(&stage, &old_relay, &old_consumer).await;
-            figures[7] = p50;
-            let moment = Moment { at: began.elapsed(), figures, p99_ms: p99, written: written.load(Relaxed), kills };
+            let took = probes.take();
+            let figures =
+                Figures { p50_ms: took.percentile(0.5), ..figures(&stage, &old_relay, &old_consumer).await };
+            let (p99_ms, written) = (took.percentile(0.99), written.load(Relaxed));
+            let moment = Moment { at: began.elapsed(), figures, p99_ms, written, kills };
             tell(&moment);
             moments.push(moment);
         }
@@ -159,7 +198,7 @@ pub async fn soak(length: Duration, rate: u64, seed: u64, mut tell: impl FnMut(&
             wrong.push(format!("the {name} that was never killed has ended"));
         }
     }
-    Soaked { grew: grew(&moments), wrong, written, kills }
+    Soaked { growth: growth(&moments), wrong, written, kills }
 }
 
 fn write(pool: &PgPool, nth: u64, rate: u64, stop: &Arc<AtomicBool>, written: &Arc<AtomicU64>) -> JoinHandle<()> {
@@ -190,12 +229,12 @@ fn write(pool: &PgPool, nth: u64, rate: u64, stop: &Arc<AtomicBool>, written: &A
 
 /// How long single events take from their commit to their effect.
 struct Probes {
-    took: Arc<std::sync::Mutex<Vec<f64>>>,
+    took: Arc<std::sync::Mutex<Samples>>,
     task: JoinHandle<u64>,
 }
 
 fn probe(pool: &PgPool, stop: &Arc<AtomicBool>) -> Probes {
-    let took = Arc::new(std::sync::Mutex::new(vec![]));
+    let took = Arc::new(std::sync::Mutex::new(Samples::default()));
     let (pool, stop, notes) = (pool.clone(), stop.clone(), took.clone());
     let task = tokio::spawn(async move {
         for nth in 0_u64.. {
@@ -229,13 +268,9 @@ fn probe(pool: &PgPool, stop: &Arc<AtomicBool>) -> Probes {
 }
 
 impl Probes {
-    /// The median and the 99th percentile since this was asked last.
-    fn quantiles(&self) -> [f64; 2] {
-        let mut took = std::mem::take(&mut *self.took.lock().expect("nobody panics with it in hand"));
-        took.sort_by(f64::total_cmp);
-        [50, 99].map(|percent| {
-            took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied().unwrap_or(0.0)
-        })
+    /// Those since this was asked last.
+    fn take(&self) -> Samples {
+        std::mem::take(&mut *self.took.lock().expect("nobody panics with it in hand"))
     }
 
     /// How many there were.
@@ -244,31 +279,24 @@ impl Probes {
     }
 }
 
-async fn figures(stage: &Stage, relay: &Child, consumer: &Child) -> [f64; 8] {
-    let memory = |child: &Child| child.id().and_then(resident_mb).unwrap_or_default();
+async fn figures(stage: &Stage, relay: &Child, consumer: &Child) -> Figures {
+    let resident = |child: &Child| child.id().and_then(memory).map_or(0.0, |(now, _)| now);
     let rows: i64 = stage.ask("select count(*) from outbox").await;
     let table: i64 = stage.ask("select pg_total_relation_size('outbox')").await;
     let inbox: i64 = stage.ask("select pg_total_relation_size('inbox_seen')").await;
     let info: String = redis::from_redis_value(stage.redis.command(&["INFO", "memory"]).await).expect("text");
     let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse::<f64>().ok());
     let mb = |bytes: f64| bytes / f64::from(1 << 20);
-    [
-        memory(relay),
-        memory(consumer),
-        rows as f64,
-        mb(table as f64),
-        mb(inbox as f64),
-        stage.length("s").await as f64,
-        mb(used.unwrap_or_default()),
-        0.0,
-    ]
-}
-
-/// Memory of a process, as Linux counts it.
-fn resident_mb(pid: u32) -> Option<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().trim_end_matches(" kB").parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
+    Figures {
+        relay_mb: resident(relay),
+        consumer_mb: resident(consumer),
+        rows: rows as f64,
+        table_mb: mb(table as f64),
+        inbox_mb: mb(inbox as f64),
+        entries: stage.length("s").await as f64,
+        redis_mb: mb(used.unwrap_or_default()),
+        p50_ms: 0.0,
+    }
 }
 
 /// Waits until everything took effect, and says what did not, or more than once, or was buried.
@@ -307,18 +335,20 @@ async fn accounted(effects: &Effects, written: u64) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn moments(of_relay: impl Fn(usize) -> f64) -> Vec<Moment> {
-        let moment =
-            |nth| Moment { figures: [of_relay(nth), 20.0, 1_000.0, 8.0, 8.0, 500.0, 5.0, 3.0], ..Moment::default() };
-        (0..12).map(moment).collect()
+    fn moments(count: usize, of_relay: impl Fn(usize) -> f64) -> Vec<Moment> {
+        let others = Figures { consumer_mb: 20.0, rows: 1_000.0, entries: 500.0, p50_ms: 3.0, ..Figures::default() };
+        let moment = |nth| Moment { figures: Figures { relay_mb: of_relay(nth), ..others }, ..Moment::default() };
+        (0..count).map(moment).collect()
     }
 
     #[test]
     fn the_rule_of_thirds_finds_what_grows_and_nothing_else() {
-        assert_eq!(grew(&moments(|_| 20.0)), [""; 0]);
-        assert_eq!(grew(&moments(|nth| if nth < 3 { 5.0 } else { 20.0 })), [""; 0], "it warmed up");
-        assert_eq!(grew(&moments(|nth| 10.0 + (nth % 2) as f64 * 3.0)), [""; 0], "it goes up and down");
-        assert_eq!(grew(&moments(|nth| 2.0 + nth as f64 / 10.0)), [""; 0], "too little to have a meaning");
-        assert_eq!(grew(&moments(|nth| 10.0 * (nth + 1) as f64)), ["relay MB went from 70.0 to 110.0"]);
+        let of = |of_relay: &dyn Fn(usize) -> f64| growth(&moments(12, of_relay));
+        assert_eq!(of(&|_| 20.0), Growth::Flat);
+        assert_eq!(of(&|nth| if nth < 3 { 5.0 } else { 20.0 }), Growth::Flat, "it warmed up");
+        assert_eq!(of(&|nth| 10.0 + (nth % 2) as f64 * 3.0), Growth::Flat, "it goes up and down");
+        assert_eq!(of(&|nth| 2.0 + nth as f64 / 10.0), Growth::Flat, "too little to have a meaning");
+        assert_eq!(of(&|nth| 10.0 * (nth + 1) as f64), Growth::Grew(vec!["relay MB went from 65.0 to 105.0".into()]));
+        assert_eq!(growth(&moments(2, |_| 20.0)), Growth::Unknown, "two lines have no thirds");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
@@ -11,37 +12,19 @@ use tokio::time::sleep;
 use super::cast::{Cast, Places};
 use super::checker::{Earlier, Verdict, judge};
 use super::fault::Fault;
+use super::heard::Heard;
 use super::history::History;
 use super::pen::{Pens, Told};
+use super::rounds::{Cue, Plan, Report, Rounds, Script};
 use super::watch::Watch;
 use super::witness::Witness;
-use crate::{Chance, Child, Effects, FileEffects, Postgres, Proxy, Redis};
+use crate::{Child, Effects, FileEffects, Postgres, Proxy, Redis};
 
 /// So many of each, so that one can fail while another works.
 const RELAYS: usize = 2;
 const CONSUMERS_EACH: usize = 2;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// What a run is made of.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub faults: Vec<Fault>,
-    /// A round whose events stop arriving for so long is over.
-    pub patience: Duration,
-}
-
-/// The end of a round.
-#[derive(Debug)]
-pub struct Report {
-    pub faults: Vec<Fault>,
-    pub events: usize,
-    /// From when the last fault was mended until everything was as it should be.
-    pub rest: Duration,
-    pub took: Duration,
-    pub verdict: Verdict,
-    pub history: History,
-}
 
 /// Servers and processes that live through all rounds of a run.
 pub struct Theatre<C> {
@@ -55,6 +38,7 @@ pub struct Theatre<C> {
     pub(super) actors: Vec<Actor>,
     pub(super) witness: Witness,
     pub(super) watch: Watch,
+    heard: Heard,
     earlier: Earlier,
     rounds: u64,
     database: String,
@@ -65,6 +49,8 @@ pub(super) struct Actor {
     /// None: a relay.
     group: Option<&'static str>,
     pub(super) child: Child,
+    /// So much of its log is known.
+    heard: usize,
 }
 
 impl Actor {
@@ -115,6 +101,7 @@ impl<C: Cast> Theatre<C> {
             actors: vec![],
             watch: Watch::begin(witness.streams.clone(), one_port),
             witness,
+            heard: Heard::default(),
             earlier: Earlier::new(),
             rounds: 0,
             database: url,
@@ -123,58 +110,9 @@ impl<C: Cast> Theatre<C> {
         let consumers = theatre.cast.groups().into_iter().flat_map(|group| [Some(group); CONSUMERS_EACH]);
         for group in std::iter::repeat_n(None, RELAYS).chain(consumers) {
             let child = theatre.call(group);
-            theatre.actors.push(Actor { group, child });
+            theatre.actors.push(Actor { group, child, heard: 0 });
         }
         theatre
-    }
-
-    /// One round: load, faults under load, everything mended, rest, and the verdict.
-    pub async fn round(&mut self, seed: u64, plan: &Plan) -> Report {
-        let began = Instant::now();
-        let mut chance = Chance::seeded(seed);
-        self.rounds += 1;
-        let pens = Pens::write(&self.witness.pool, self.rounds, chance.branch());
-        let faults = Fault::draw(&plan.faults, &mut chance);
-
-        pause(&mut chance, 300).await;
-        let mut struck = vec![];
-        for fault in &faults {
-            struck.push(self.strike(*fault, &mut chance).await);
-            pause(&mut chance, 150).await;
-        }
-        pause(&mut chance, 500).await;
-        for fault in struck {
-            self.mend(fault).await;
-        }
-        pause(&mut chance, 150).await;
-        let mended = Instant::now();
-        let told = pens.rest().await;
-        let history = self.until_rest(told, plan.patience).await;
-        let rest = mended.elapsed();
-
-        self.witness.look_ahead(&self.redis[self.primary]).await;
-        let (events, verdict) = (history.committed.len(), judge(&history, &self.earlier));
-        self.earlier.extend(history.committed.iter().map(|event| (event.id.clone(), None)));
-        for entry in &history.entries {
-            self.earlier.insert(entry.id.clone(), Some(entry.number.clone()));
-        }
-        Report { faults, events, rest, took: began.elapsed(), verdict, history }
-    }
-
-    /// The end of a run: what only shows over all rounds.
-    pub async fn close(mut self) -> Verdict {
-        for actor in &mut self.actors {
-            actor.child.kill_9();
-            actor.child.wait().await;
-        }
-        Verdict { duplicated: self.witness.repeated().await, ..Verdict::default() }
-    }
-
-    /// What each process has said.
-    pub fn logs(&self) -> Vec<(String, String)> {
-        let name =
-            |(nth, actor): (usize, &Actor)| (format!("{nth}-{}", actor.group.unwrap_or("relay")), actor.child.log());
-        self.actors.iter().enumerate().map(name).collect()
     }
 
     pub(super) fn redis(&self) -> &Redis {
@@ -183,7 +121,19 @@ impl<C: Cast> Theatre<C> {
 
     /// An actor takes its place again.
     pub(super) fn enter(&mut self, nth: usize) {
-        self.actors[nth].child = self.call(self.actors[nth].group);
+        self.hear();
+        let group = self.actors[nth].group;
+        self.actors[nth] = Actor { group, child: self.call(group), heard: 0 };
+    }
+
+    /// Takes in what consumers have said.
+    fn hear(&mut self) {
+        for actor in &mut self.actors {
+            let Some(group) = actor.group else { continue };
+            let more = actor.child.log_from(actor.heard);
+            actor.heard += more.len();
+            self.heard.take_in(group, &more);
+        }
     }
 
     fn call(&self, group: Option<&'static str>) -> Child {
@@ -202,13 +152,13 @@ impl<C: Cast> Theatre<C> {
     }
 
     /// Waits until each event has come to its end in each group, or nothing moves any more.
-    async fn until_rest(&self, told: Told, patience: Duration) -> History {
+    async fn until_rest(&mut self, told: Told, plan: &Plan<Fault>) -> History {
         let present = self.witness.present(&told.doubtful).await;
         let mut committed = told.acknowledged;
         committed.extend(told.doubtful.into_iter().filter(|event| present.contains(&event.id)));
         let groups = self.witness.groups.iter().map(|group| (*group).to_owned()).collect();
         let mut history = History { groups, committed, ..History::default() };
-        let (mut moved, mut before) = (Instant::now(), (0, 0));
+        let (mut moved, mut before, mut entries) = (Instant::now(), (0, 0), BTreeSet::new());
         loop {
             history.effects = self.witness.effects().await;
             history.buried = self.witness.letters(&self.redis[self.primary]).await;
@@ -216,16 +166,76 @@ impl<C: Cast> Theatre<C> {
             if now != before {
                 (moved, before) = (Instant::now(), now);
             }
-            if is_complete(&history) || moved.elapsed() > patience {
-                break;
+            let is_over = is_complete(&history) || moved.elapsed() > plan.patience;
+            if is_over || plan.until.is_some() {
+                entries.extend(self.watch.take());
+                entries.extend(self.witness.entries(&self.redis[self.primary]).await);
+                history.entries = entries.iter().cloned().collect();
+                history.attempted = self.witness.attempted().await;
+                self.hear();
+                (history.begun, history.blamed) = (self.heard.begun(), self.heard.blamed.clone());
+                history.taken_over = self.heard.taken_over.clone();
+            }
+            if is_over || plan.until.is_some_and(|word| judge(&history, &self.earlier).says(word)) {
+                return history;
             }
             sleep(POLL_INTERVAL).await;
         }
-        let mut entries = self.watch.take();
-        entries.extend(self.witness.entries(&self.redis[self.primary]).await);
-        history.entries = entries.into_iter().collect();
-        history.attempted = self.witness.attempted().await;
-        history
+    }
+}
+
+impl<C: Cast> Rounds for Theatre<C> {
+    type Fault = Fault;
+
+    async fn round(&mut self, seed: u64, plan: &Plan<Fault>) -> Report<Fault> {
+        let Script { cues, hold, calm, load } = plan.script(seed);
+        let faults = cues.iter().map(|cue| cue.fault).collect();
+        self.rounds += 1;
+        self.heard = Heard::default();
+        let pens = Pens::write(&self.witness.pool, self.rounds, load);
+
+        let mut struck = vec![];
+        for Cue { fault, after, mut chance } in cues {
+            sleep(after).await;
+            struck.push(self.strike(fault, &mut chance).await);
+        }
+        sleep(hold).await;
+        for fault in struck {
+            self.mend(fault).await;
+        }
+        sleep(calm).await;
+        let mended = Instant::now();
+        let told = pens.rest().await;
+        let history = self.until_rest(told, plan).await;
+        let rest = mended.elapsed();
+
+        self.witness.look_ahead(&self.redis[self.primary]).await;
+        let verdict = judge(&history, &self.earlier);
+        self.earlier.extend(history.committed.iter().map(|event| (event.id.clone(), None)));
+        for entry in &history.entries {
+            self.earlier.insert(entry.id.clone(), Some(entry.number.clone()));
+        }
+        let amounts = vec![
+            ("events", history.committed.len()),
+            ("effects", history.effects.len()),
+            ("dead letters", history.buried.len()),
+        ];
+        let seen = (!verdict.is_clean()).then(|| json!({ "verdict": verdict, "history": history }));
+        Report { faults, amounts, rest, verdict, seen }
+    }
+
+    fn logs(&self) -> Vec<(String, String)> {
+        let name =
+            |(nth, actor): (usize, &Actor)| (format!("{nth}-{}", actor.group.unwrap_or("relay")), actor.child.log());
+        self.actors.iter().enumerate().map(name).collect()
+    }
+
+    async fn close(mut self) -> Verdict {
+        for actor in &mut self.actors {
+            actor.child.kill_9();
+            actor.child.wait().await;
+        }
+        Verdict { duplicated: self.witness.repeated().await, ..Verdict::default() }
     }
 }
 
@@ -237,8 +247,4 @@ fn is_complete(history: &History) -> bool {
         let ended: BTreeSet<_> = done.chain(buried).collect();
         history.committed.iter().all(|event| ended.contains(&event.id))
     })
-}
-
-async fn pause(chance: &mut Chance, most_ms: u64) {
-    sleep(Duration::from_millis(chance.below(most_ms))).await;
 }

@@ -126,7 +126,15 @@ mod tests {
                 redis.command(goes).await;
             }
         }
-        let a = Written { id: "a".into(), stream: "s".into(), key: "k".into(), nth: 1, bad: false, slow: false };
+        let a = Written {
+            id: "a".into(),
+            stream: "s".into(),
+            key: "k".into(),
+            nth: 1,
+            bad: false,
+            fails: 0,
+            slow: false,
+        };
         let history = History { committed: vec![a], entries: seen, ..History::default() };
         assert_eq!(judge(&history, &BTreeMap::new()).doubled.len(), 2);
     }

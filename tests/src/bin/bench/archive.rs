@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use clap::Parser;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hasad::{Objects, Place};
+use outbox_tests::measure;
 use outbox_tests::{Child, S3, Story, binary, story, text};
 use redis::{Cmd, Pipeline};
 use sqlx::PgPool;
@@ -16,9 +17,9 @@ use tokio::time::sleep;
 
 use crate::ground::{Ground, SERVERS, STREAM};
 use crate::options::Options;
-use crate::samples::Samples;
+use crate::progress;
 use crate::table::{Line, Section, Target, Unit};
-use crate::{process, progress};
+use outbox_tests::Samples;
 
 /// As the archive has them if nothing is said.
 const BATCH: usize = 200;
@@ -121,7 +122,7 @@ async fn archive(ground: &mut Ground, flags: &[String], stories: &[Story]) -> Re
     loop {
         let done: i64 = sqlx::query_scalar("select count(*) from hasad.version").fetch_one(&mut ground.db).await?;
         let rate = stories.len() as f64 / began.elapsed().as_secs_f64();
-        at_most = process::memory(pid).map_or(at_most, |(_, at_most)| at_most);
+        at_most = measure::memory(pid).map_or(at_most, |(_, at_most)| at_most);
         if done == stories.len() as i64 {
             process.kill_9();
             return Ok((rate, at_most));

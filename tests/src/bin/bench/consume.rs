@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use crate::ground::{Ground, SERVERS, STREAM, event, id};
 use crate::options::Options;
 use crate::progress;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
+use outbox_tests::Samples;
 
 const GROUP: &str = "bench";
 const HANDLERS: u32 = 8;

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use outbox_tests::measure;
 use outbox_tests::{Child, Newsroom, Reply, article, text};
 use tokio::time::sleep;
 
 use crate::options::Options;
-use crate::samples::Samples;
+use crate::progress;
 use crate::table::{Line, Section, Target, Unit};
-use crate::{process, progress};
+use outbox_tests::Samples;
 
 /// A sitemap holds no more.
 const OF_ONE_LIST: u64 = 10_000;
@@ -28,7 +29,7 @@ pub async fn section(options: &Options) -> Result<Section> {
         sleep(Duration::from_millis(500)).await;
         done = newsroom.ask::<i64>("select count(*) from fallah.item").await.unsigned_abs();
         progress::show(&format!("crawl: {done} of {pages} pages"));
-        let Some((_, at_most)) = process::memory(pid) else { break };
+        let Some((_, at_most)) = measure::memory(pid) else { break };
         if done * 10 < pages {
             early = Samples::default();
             early.push(at_most);

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use outbox_tests::Child;
+use outbox_tests::measure;
 
 use crate::ground::{Ground, PAYLOAD_BYTES, SERVERS};
 use crate::options::Options;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
-use crate::{baseline, limits, process, progress};
+use crate::{baseline, limits, progress};
+use outbox_tests::Samples;
 
 pub const DEFAULT_BATCH_ROWS: &str = "1000";
 const BATCHES_ROWS: [&str; 4] = ["100", "500", DEFAULT_BATCH_ROWS, "5000"];
@@ -120,8 +121,8 @@ pub async fn drain_by(
         }
     }
     let redis = ground.redis_cpu().await?.zip(redis_before).map(|(after, before)| after - before);
-    let cpu = [process::cpu(pid), ground.relay_sessions_cpu().await?, redis];
-    let memory = process::memory(pid);
+    let cpu = [measure::cpu(pid), ground.relay_sessions_cpu().await?, redis];
+    let memory = measure::memory(pid);
     ground.end(relay).await?;
 
     let (first_at, first_entries) = first.unwrap_or(last);

@@ -8,8 +8,8 @@ use sqlx::{Connection, PgConnection};
 use crate::ground::{Ground, PAYLOAD_BYTES, event, id};
 use crate::options::Options;
 use crate::progress;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
+use outbox_tests::Samples;
 
 pub const TABLES: &str = "
     create table orders (id bigint generated always as identity primary key, customer text not null, total bigint not null);

@@ -10,8 +10,8 @@ use select::document::Document;
 
 use crate::options::Options;
 use crate::progress;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
+use outbox_tests::Samples;
 
 /// Above this the extractor has to keep deep trees from the parser, and so does this program.
 const LEVELS_MAX: usize = 512;

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use outbox_tests::measure;
 use outbox_tests::{Program, Reply, Works, article, text};
 use tokio::time::{Instant, sleep};
 
 use crate::drain::{DEFAULT_BATCH_ROWS, drain};
 use crate::ground::{Ground, STREAM};
 use crate::options::Options;
-use crate::samples::Samples;
+use crate::progress;
 use crate::table::{Line, Section, Target, Unit};
-use crate::{process, progress};
+use outbox_tests::Samples;
 
 /// Long enough for the relay to have fallen asleep.
 const SETTLE: Duration = Duration::from_secs(4);
@@ -46,7 +47,7 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
         let [own, postgres] = used(ground, pid, time).await?;
         relay_alone.push(own);
         together.push(own + postgres);
-        idle_mb.push(process::memory(pid).map_or(f64::NAN, |(now, _)| now));
+        idle_mb.push(measure::memory(pid).map_or(f64::NAN, |(now, _)| now));
         ground.end(relay).await?;
     }
 
@@ -74,9 +75,9 @@ pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> 
 
 /// Percent of a core that a process and all of Postgres take over some time.
 async fn used(ground: &mut Ground, pid: u32, time: Duration) -> Result<[f64; 2]> {
-    let before = [process::cpu(pid), ground.all_postgres_cpu().await?];
+    let before = [measure::cpu(pid), ground.all_postgres_cpu().await?];
     sleep(time).await;
-    let after = [process::cpu(pid), ground.all_postgres_cpu().await?];
+    let after = [measure::cpu(pid), ground.all_postgres_cpu().await?];
     let percent = |at: usize| (seconds(after[at]) - seconds(before[at])) * 100.0 / time.as_secs_f64();
     Ok([percent(0), percent(1)])
 }
@@ -116,7 +117,7 @@ pub async fn parts(options: &Options) -> Result<Section> {
     while done < articles {
         sleep(Duration::from_millis(500)).await;
         for (peak, (program, _)) in peaks.iter_mut().zip(BUDGETS_MB) {
-            if let Some((_, at_most)) = process::memory(works.running(program).id().unwrap_or_default()) {
+            if let Some((_, at_most)) = measure::memory(works.running(program).id().unwrap_or_default()) {
                 *peak = at_most;
             }
         }

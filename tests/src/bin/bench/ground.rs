@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use outbox::Event;
+use outbox_tests::measure;
 use outbox_tests::{Child, Postgres, Redis, binary};
 use redis::aio::MultiplexedConnection;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-
-use crate::process;
 
 pub const STREAM: &str = "bench";
 pub const PAYLOAD_BYTES: usize = 400;
@@ -211,13 +210,13 @@ impl Ground {
 
     async fn postgres_cpu(&mut self, pids: &str) -> Result<Option<Duration>> {
         let pids: Vec<i32> = sqlx::query_scalar(AssertSqlSafe(pids)).fetch_all(&mut self.db).await?;
-        Ok(pids.into_iter().map(|pid| process::cpu(pid.unsigned_abs())).sum())
+        Ok(pids.into_iter().map(|pid| measure::cpu(pid.unsigned_abs())).sum())
     }
 
     pub async fn redis_cpu(&mut self) -> Result<Option<Duration>> {
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.cache).await?;
         let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok());
-        Ok(pid.and_then(process::cpu))
+        Ok(pid.and_then(measure::cpu))
     }
 }
 

@@ -6,9 +6,9 @@ use sqlx::Connection;
 use crate::drain::{DEFAULT_BATCH_ROWS, Drained, drain};
 use crate::ground::{Ground, SERVERS, event};
 use crate::options::Options;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
 use crate::{limits, progress};
+use outbox_tests::Samples;
 
 pub async fn section(ground: &mut Ground, options: &Options) -> Result<Section> {
     let (rows, rounds, sent, unsent) = (options.rows(), options.rounds(), options.sent_rows(), options.unsent_rows());

@@ -13,8 +13,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use crate::ground::{Ground, STREAM, event};
 use crate::options::Options;
 use crate::progress;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
+use outbox_tests::Samples;
 
 /// One connection could not keep up a high rate if a commit were slow.
 const PRODUCERS: u64 = 4;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::ground::Ground;
-use crate::samples::Samples;
+use outbox_tests::Samples;
 
 pub struct Machine {
     cores: usize,

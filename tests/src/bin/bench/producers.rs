@@ -12,9 +12,9 @@ use tokio::time::sleep;
 use crate::enqueue::{TABLES, With, insert_order, order};
 use crate::ground::Ground;
 use crate::options::Options;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
 use crate::{machine, progress};
+use outbox_tests::Samples;
 
 const PRODUCERS: u64 = 16;
 /// Makes each event's id unique.

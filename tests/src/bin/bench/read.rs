@@ -8,14 +8,15 @@ use bisan::store::Filter;
 use bisan::{Consume, Store, fold};
 use contract::Export;
 use outbox::{BatchHandler, Entry, EntryId, Envelope};
+use outbox_tests::measure;
 use outbox_tests::{Chance, Reading, Signal, told};
 use rusqlite::{Connection, params};
 use tokio::time::sleep;
 
 use crate::options::Options;
-use crate::samples::Samples;
+use crate::progress;
 use crate::table::{Line, Section, Target, Unit};
-use crate::{process, progress};
+use outbox_tests::Samples;
 
 const BATCH: usize = 200;
 /// Words of each language; a few of them are everywhere, most are rare.
@@ -237,7 +238,7 @@ async fn from_the_stream(reading: &Reading, articles: usize) -> Result<(Samples,
     while !reading.is_consumed().await {
         ensure!(began.elapsed() < Duration::from_secs(900), "it takes too long: {}", bisan.log());
         sleep(Duration::from_millis(100)).await;
-        if let Some((_, at_most)) = process::memory(pid) {
+        if let Some((_, at_most)) = measure::memory(pid) {
             peak = Samples::one(at_most);
         }
         progress::show("read: from the stream");

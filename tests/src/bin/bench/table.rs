@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::samples::Samples;
+use outbox_tests::Samples;
 
 /// What must be reached (`docs`' figures; nothing else in this program is written down beforehand).
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use crate::drain::{DEFAULT_BATCH_ROWS, drain, drain_by};
 use crate::ground::{Ground, SERVERS};
 use crate::options::Options;
 use crate::progress;
-use crate::samples::Samples;
 use crate::table::{Line, Section, Target, Unit};
+use outbox_tests::Samples;
 
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
 /// What the page asks for when it is opened, beside the events to which it listens.

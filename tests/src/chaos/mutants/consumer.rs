@@ -1,23 +1,26 @@
-//! A usual consumer: reads entries of a group, lets them take effect, acknowledges them. Each habit is one fault.
+//! A usual consumer: one at a time it reads the entries of a group, lets them take effect in their order, beside an inbox, and
+//! acknowledges them. Each habit but the first one is one fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use redis::aio::MultiplexedConnection;
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
 use redis::{AsyncConnectionConfig, RedisResult, Value};
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::super::cast::{Cast, Ours};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Acknowledges, and then does it.
+    /// None.
+    Sound,
+    /// Acknowledges what it has read, and then does it.
     AcknowledgesFirst,
     /// Does it whenever it is told to.
     NoInbox,
@@ -33,37 +36,41 @@ pub(super) enum Habit {
     KeysSideBySide,
     /// Buries what is delivered for the second time, whoever was to blame for the first.
     BlamesTheEvent,
-    /// Leaves a failure for later, and knows of it as long as it lives.
+    /// Counts an attempt whenever an effect fails, also while Postgres is away.
+    PaysForOutages,
+    /// Acknowledges what failed, and knows of it as long as it lives.
     RemembersInMemory,
     /// Acknowledges whatever happened.
     AcknowledgesFailures,
 }
 
-const CLAIM_AFTER_MS: usize = 200;
+/// Of whoever was silent for so long it takes what is left.
+const CLAIM_AFTER_MS: usize = 500;
 const BATCH: usize = 10;
 /// Some work, so that entries wait.
 const WORK: Duration = Duration::from_millis(3);
+/// What is remembered waits for so long.
+const LATER: Duration = Duration::from_millis(400);
+
+/// Its books. Two start at once, so that one may find the table half made.
+const BOOKS: &str =
+    "create table if not exists mutant_seen (consumer_group text, id text, primary key (consumer_group, id))";
 
 struct Naive {
     habit: Habit,
     group: String,
     name: String,
     redis: MultiplexedConnection,
-    db: PgPool,
+    /// Its session has the lock: what is written over it is written by whoever is at work.
+    db: Mutex<PgConnection>,
+    later: Mutex<Vec<(Instant, String, StreamId)>>,
 }
 
 pub(super) async fn run(habit: Habit, database_url: &str, redis_url: &str, group: &str) -> Result<()> {
     let mut term = signal(SignalKind::terminate())?;
-    let db = PgPoolOptions::new().max_connections(BATCH as u32).connect_lazy(database_url)?;
     let name = format!("naive-{}", std::process::id());
     loop {
-        let worked = async {
-            let patience = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_millis(500)));
-            let client = redis::Client::open(redis_url)?;
-            let redis = client.get_multiplexed_async_connection_with_config(&patience).await?;
-            let naive = Naive { habit, group: group.into(), name: name.clone(), redis, db: db.clone() };
-            Arc::new(naive).work().await
-        };
+        let worked = async { Naive::meet(habit, database_url, redis_url, group, &name).await?.work().await };
         tokio::select! {
             // Whatever happens, it starts anew.
             ended = worked => if let Err(error) = ended { println!("{error:#}") },
@@ -83,10 +90,18 @@ pub(super) async fn run(habit: Habit, database_url: &str, redis_url: &str, group
 }
 
 impl Naive {
+    /// Waits until no other one is at work.
+    async fn meet(habit: Habit, database_url: &str, redis_url: &str, group: &str, name: &str) -> Result<Arc<Self>> {
+        let mut db = PgConnection::connect(database_url).await?;
+        let _ = sqlx::query(BOOKS).execute(&mut db).await;
+        sqlx::query("select pg_advisory_lock(hashtext($1))").bind(group).execute(&mut db).await?;
+        let patience = AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_millis(500)));
+        let redis = redis::Client::open(redis_url)?.get_multiplexed_async_connection_with_config(&patience).await?;
+        let (db, later) = (Mutex::new(db), Mutex::default());
+        Ok(Arc::new(Self { habit, group: group.into(), name: name.into(), redis, db, later }))
+    }
+
     async fn work(self: Arc<Self>) -> Result<()> {
-        let note =
-            "create table if not exists mutant_seen (consumer_group text, id text, primary key (consumer_group, id))";
-        let _ = sqlx::query(note).execute(&self.db).await;
         let mut redis = self.redis.clone();
         for stream in Ours.streams() {
             // It may be there already.
@@ -95,15 +110,21 @@ impl Naive {
                 .query_async(&mut redis)
                 .await;
         }
+        // What was delivered to anybody else is left: nobody else is at work.
+        self.take_over(0).await?;
+        let mut looked = Instant::now();
         loop {
             for stream in Ours.streams() {
+                // Whose session has ended has lost the lock, and may read nothing more.
+                sqlx::query("select 1").execute(&mut *self.db.lock().await).await?;
                 let new = self.read(&mut redis, &stream).await?;
                 self.clone().handle_all(&stream, new, false).await?;
-                if !matches!(self.habit, Habit::OnlyNew | Habit::RemembersInMemory) {
-                    let old = self.claim(&mut redis, &stream).await?;
-                    self.clone().handle_all(&stream, old, true).await?;
-                }
             }
+            if looked.elapsed() > Duration::from_millis(CLAIM_AFTER_MS as u64) {
+                self.take_over(CLAIM_AFTER_MS).await?;
+                looked = Instant::now();
+            }
+            self.handle_what_is_remembered().await?;
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -119,17 +140,36 @@ impl Naive {
         Ok(reply.into_iter().flat_map(|reply| reply.keys).flat_map(|key| key.ids).collect())
     }
 
-    async fn claim(&self, redis: &mut MultiplexedConnection, stream: &str) -> Result<Vec<StreamId>> {
-        let reply: StreamAutoClaimReply = redis::cmd("XAUTOCLAIM")
-            .arg(&[stream, &self.group, &self.name])
-            .arg(CLAIM_AFTER_MS)
-            .arg(&["0", "COUNT", "10"])
-            .query_async(redis)
-            .await?;
-        Ok(reply.claimed)
+    /// Handles what was delivered before, to whomever, and is not acknowledged.
+    async fn take_over(self: &Arc<Self>, idle_ms: usize) -> Result<()> {
+        if self.habit == Habit::OnlyNew {
+            return Ok(());
+        }
+        for stream in Ours.streams() {
+            let mut from = "0-0".to_owned();
+            loop {
+                let reply: StreamAutoClaimReply = redis::cmd("XAUTOCLAIM")
+                    .arg(&[&stream, &self.group, &self.name])
+                    .arg(idle_ms)
+                    .arg(&[&from, "COUNT", "10"])
+                    .query_async(&mut self.redis.clone())
+                    .await?;
+                self.clone().handle_all(&stream, reply.claimed, true).await?;
+                from = reply.next_stream_id;
+                if from == "0-0" {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn handle_all(self: Arc<Self>, stream: &str, entries: Vec<StreamId>, again: bool) -> Result<()> {
+        if self.habit == Habit::AcknowledgesFirst {
+            for entry in &entries {
+                self.acknowledge(stream, entry).await?;
+            }
+        }
         if self.habit == Habit::KeysSideBySide {
             let each = entries.into_iter().enumerate().map(|(nth, entry)| {
                 let (naive, stream) = (self.clone(), stream.to_owned());
@@ -153,28 +193,63 @@ impl Naive {
     async fn handle(&self, stream: &str, entry: &StreamId, again: bool) -> Result<()> {
         let (id, key) = (entry.get::<String>("id").unwrap_or_default(), entry.get::<String>("key"));
         let told: serde_json::Value = serde_json::from_str(&entry.get::<String>("data").unwrap_or_default())?;
-        if self.habit == Habit::AcknowledgesFirst {
-            self.acknowledge(stream, entry).await?;
-        }
+        let mut failures = self.failures(&id).await?;
+        println!("begin {id} attempt {}", failures + 1);
         sleep(WORK).await;
-        let failed = match told["do"].as_str() {
-            Some("reject") => Some(true),
-            Some("flaky") if !again => Some(false),
-            _ if again && self.habit == Habit::BlamesTheEvent => Some(true),
-            _ => None,
-        };
-        match failed {
-            Some(_) if self.habit == Habit::AcknowledgesFailures => return self.acknowledge(stream, entry).await,
-            Some(true) => return self.bury(stream, entry, &id).await,
-            Some(false) => return Ok(()),
-            None => {}
+        if told["do"] == "reject" || (again && self.habit == Habit::BlamesTheEvent) {
+            return match self.habit {
+                Habit::AcknowledgesFailures => self.acknowledge(stream, entry).await,
+                _ => self.bury(stream, entry, &id).await,
+            };
         }
-        self.take_effect(&id, key.as_deref()).await?;
+        if told["do"] == "flaky" && failures == 0 {
+            failures = self.count(&id).await?;
+            match self.habit {
+                Habit::AcknowledgesFailures => return self.acknowledge(stream, entry).await,
+                Habit::RemembersInMemory => {
+                    self.later.lock().await.push((Instant::now() + LATER, stream.to_owned(), entry.clone()));
+                    return self.acknowledge(stream, entry).await;
+                }
+                // Whatever is behind it waits until it is done.
+                _ => println!("begin {id} attempt {}", failures + 1),
+            }
+        }
+        if let Err(error) = self.take_effect(&id, key.as_deref()).await {
+            if self.habit == Habit::PaysForOutages {
+                self.count(&id).await?;
+            }
+            return Err(error);
+        }
         self.acknowledge(stream, entry).await
     }
 
+    async fn handle_what_is_remembered(&self) -> Result<()> {
+        let now = Instant::now();
+        let due: Vec<_> = self.later.lock().await.extract_if(.., |(at, ..)| *at <= now).collect();
+        for (_, stream, entry) in due {
+            self.handle(&stream, &entry, true).await?;
+        }
+        Ok(())
+    }
+
+    /// How many attempts at an event have failed.
+    async fn failures(&self, id: &str) -> Result<u32> {
+        let failures: Option<u32> =
+            redis::cmd("HGET").arg(&[&self.failures_key(), id]).query_async(&mut self.redis.clone()).await?;
+        Ok(failures.unwrap_or_default())
+    }
+
+    async fn count(&self, id: &str) -> Result<u32> {
+        Ok(redis::cmd("HINCRBY").arg(&[&self.failures_key(), id, "1"]).query_async(&mut self.redis.clone()).await?)
+    }
+
+    fn failures_key(&self) -> String {
+        format!("mutant:failures:{}", self.group)
+    }
+
     async fn take_effect(&self, id: &str, key: Option<&str>) -> Result<()> {
-        let mut tx = self.db.begin().await?;
+        let mut db = self.db.lock().await;
+        let mut tx = db.begin().await?;
         if self.habit != Habit::NoInbox {
             let seen = "insert into mutant_seen values ($1, $2) on conflict do nothing";
             let new = sqlx::query(seen).bind(&self.group).bind(id).execute(&mut *tx).await?.rows_affected() == 1;
@@ -183,8 +258,8 @@ impl Naive {
             }
             if self.habit == Habit::NotesApart {
                 tx.commit().await?;
-                sleep(WORK).await;
-                tx = self.db.begin().await?;
+                sleep(WORK * 3).await;
+                tx = db.begin().await?;
             }
         }
         sqlx::query("insert into effects (consumer_group, event_id, key) values ($1, $2, $3)")

@@ -1,4 +1,4 @@
-//! A usual relay: reads rows, adds entries, marks rows. Each habit is one fault.
+//! A usual relay: one at a time it reads rows, adds entries, each once, and marks rows. Each habit but the first one is one fault.
 
 use std::time::Duration;
 
@@ -10,7 +10,9 @@ use tokio::time::sleep;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Habit {
-    /// Marks rows in a transaction that may not come to its end after entries were added.
+    /// None, as long as Redis keeps what it has: what Redis has once it is taken to have for ever.
+    Sound,
+    /// Adds without a look, and marks rows in a transaction that may not come to its end after entries were added.
     MarksAfter,
     /// Marks rows, and dies before it adds the entries.
     MarksBefore,
@@ -18,7 +20,7 @@ pub(super) enum Habit {
     FollowsLast,
     /// The same, and asks whether the row's transaction is visible: it is, or the row would not be there.
     AsksSnapshot,
-    /// Commits after each row, and so gives up the locks on the others.
+    /// The same, and commits after each row, and so gives up the locks on the others.
     CommitsInside,
     /// Counts an attempt of every row while Redis is away, and sets them aside at the fifth.
     CountsOutages,
@@ -26,14 +28,18 @@ pub(super) enum Habit {
     ReadsNoReplies,
     /// Adds with MAXLEN.
     KeepsShort,
-    /// What Redis has once it has for ever.
-    TrustsRedis,
-    /// Adds once more when no reply came.
-    SendsAgain,
 }
 
 const BATCH: i64 = 50;
 const REST: Duration = Duration::from_millis(5);
+
+/// Whoever has it relays; it goes with the transaction.
+const LOCK: &str = "select pg_try_advisory_xact_lock(4711)";
+
+/// Adds what was never added: both or neither.
+const ONCE: &str = "
+    if redis.call('HSETNX', KEYS[2], ARGV[1], '1') == 0 then return false end
+    return redis.call('XADD', KEYS[1], unpack(ARGV, 2))";
 
 /// Its books. Two start at once, so that one may find the tables half made.
 const BOOKS: &str = "
@@ -83,72 +89,63 @@ async fn work(habit: Habit, database_url: &str, redis_url: &str) -> Result<()> {
 }
 
 async fn turn(habit: Habit, db: &mut PgConnection, redis: &mut MultiplexedConnection) -> Result<()> {
-    if let Habit::FollowsLast | Habit::AsksSnapshot = habit {
-        let query = if habit == Habit::FollowsLast { ABOVE } else { ABOVE_AND_VISIBLE };
-        let rows: Vec<Row> = sqlx::query_as(query).bind(BATCH).fetch_all(&mut *db).await?;
-        for row in &rows {
-            let _: Value = add(row, None).query_async(redis).await?;
-        }
-        if let Some((last, ..)) = rows.last() {
-            sqlx::query("update mutant_last set seq = greatest(seq, $1)").bind(last).execute(db).await?;
-        }
-        return Ok(());
-    }
-
     if habit == Habit::CommitsInside {
         return commit_inside(db, redis).await;
     }
     let mut tx = db.begin().await?;
-    let rows: Vec<Row> = sqlx::query_as(UNMARKED).bind(BATCH).fetch_all(&mut *tx).await?;
-    if rows.is_empty() {
+    if !sqlx::query_scalar::<_, bool>(LOCK).fetch_one(&mut *tx).await? {
         return Ok(());
     }
-    if habit == Habit::MarksBefore {
-        mark(&mut tx, &rows).await?;
-        tx.commit().await?;
-        for row in &rows {
-            let _: Value = add(row, None).query_async(redis).await?;
-        }
-        return Ok(());
-    }
+    let query = match habit {
+        Habit::FollowsLast => ABOVE,
+        Habit::AsksSnapshot => ABOVE_AND_VISIBLE,
+        _ => UNMARKED,
+    };
+    let rows: Vec<Row> = sqlx::query_as(query).bind(BATCH).fetch_all(&mut *tx).await?;
+    let Some((last, ..)) = rows.last() else { return Ok(()) };
     match habit {
+        Habit::FollowsLast | Habit::AsksSnapshot => {
+            add_all(&rows, redis).await?;
+            sqlx::query("update mutant_last set seq = $1").bind(last).execute(&mut *tx).await?;
+            return Ok(tx.commit().await?);
+        }
+        Habit::MarksBefore => {
+            mark(&mut tx, &rows).await?;
+            tx.commit().await?;
+            return add_all(&rows, redis).await;
+        }
         Habit::ReadsNoReplies => {
             let mut all = redis::pipe();
             for row in &rows {
-                all.add_command(add(row, None));
+                all.add_command(once(row, &[]));
             }
             heard(all, redis).await?;
         }
-        Habit::SendsAgain => {
+        Habit::MarksAfter => {
             for row in &rows {
-                let first: RedisResult<Value> = add(row, None).query_async(redis).await;
-                // The connection mends itself; the command may have been carried out.
-                if first.is_err() {
-                    anyhow::bail!("no reply, so once more");
-                }
+                let _: Value = add(row).query_async(redis).await?;
             }
         }
-        _ => {
-            let keep = (habit == Habit::KeepsShort).then_some("5");
+        Habit::KeepsShort => {
             for row in &rows {
-                let _: Value = add(row, keep).query_async(redis).await?;
+                let _: Value = once(row, &["MAXLEN", "5"]).query_async(redis).await?;
             }
         }
+        Habit::Sound | Habit::CommitsInside | Habit::CountsOutages => add_all(&rows, redis).await?,
     }
     mark(&mut tx, &rows).await?;
     Ok(tx.commit().await?)
 }
 
-/// The rows were locked together, and the first commit lets go of all of them.
+/// The first commit lets go of the lock, and of all rows.
 async fn commit_inside(db: &mut PgConnection, redis: &mut MultiplexedConnection) -> Result<()> {
     sqlx::query("begin").execute(&mut *db).await?;
-    let rows: Vec<Row> = sqlx::query_as(UNMARKED).bind(BATCH).fetch_all(&mut *db).await?;
+    let locked: bool = sqlx::query_scalar(LOCK).fetch_one(&mut *db).await?;
+    let rows: Vec<Row> =
+        if locked { sqlx::query_as(UNMARKED).bind(BATCH).fetch_all(&mut *db).await? } else { vec![] };
     for row in &rows {
-        let _: Value = add(row, None).query_async(redis).await?;
-        sqlx::query("insert into mutant_sent values ($1) on conflict do nothing")
-            .bind(row.0)
-            .execute(&mut *db)
-            .await?;
+        let _: Value = add(row).query_async(redis).await?;
+        mark(db, std::slice::from_ref(row)).await?;
         sqlx::query("commit").execute(&mut *db).await?;
     }
     if rows.is_empty() {
@@ -159,11 +156,14 @@ async fn commit_inside(db: &mut PgConnection, redis: &mut MultiplexedConnection)
 
 async fn count(db: &mut PgConnection, redis: &mut RedisResult<MultiplexedConnection>) -> Result<()> {
     let mut tx = db.begin().await?;
+    if !sqlx::query_scalar::<_, bool>(LOCK).fetch_one(&mut *tx).await? {
+        return Ok(());
+    }
     let rows: Vec<Row> = sqlx::query_as(UNMARKED).bind(BATCH).fetch_all(&mut *tx).await?;
     let mut sent = vec![];
     for row in rows {
         let added: RedisResult<Value> = match redis {
-            Ok(redis) => add(&row, None).query_async(redis).await,
+            Ok(redis) => once(&row, &[]).query_async(redis).await,
             Err(_) => Err((ErrorKind::Io, "Redis is away").into()),
         };
         let Err(error) = added else {
@@ -195,28 +195,31 @@ async fn mark(db: &mut PgConnection, rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-fn add((_, stream, id, key, payload): &Row, maxlen: Option<&str>) -> redis::Cmd {
+async fn add_all(rows: &[Row], redis: &mut MultiplexedConnection) -> Result<()> {
+    for row in rows {
+        let _: Value = once(row, &[]).query_async(redis).await?;
+    }
+    Ok(())
+}
+
+fn add(row: &Row) -> redis::Cmd {
     let mut add = redis::cmd("XADD");
-    add.arg(stream);
-    if let Some(most) = maxlen {
-        add.arg(&["MAXLEN", most]);
-    }
-    add.arg("*").arg(&[
-        "id",
-        id,
-        "type",
-        "chaos.happened",
-        "ver",
-        "1",
-        "time",
-        "2026-01-01T00:00:00Z",
-        "data",
-        payload,
-    ]);
-    if let Some(key) = key {
-        add.arg(&["key", key]);
-    }
+    add.arg(&row.1).arg("*").arg(fields(row));
     add
+}
+
+/// The same, for what was never added, with more words for the stream.
+fn once(row: &Row, more: &[&str]) -> redis::Cmd {
+    let mut once = redis::cmd("EVAL");
+    once.arg(&[ONCE, "2", &row.1, "mutant:sent", &row.2]).arg(more).arg("*").arg(fields(row));
+    once
+}
+
+fn fields((_, _, id, key, payload): &Row) -> Vec<&str> {
+    let mut fields =
+        vec!["id", id, "type", "chaos.happened", "ver", "1", "time", "2026-01-01T00:00:00Z", "data", payload];
+    fields.extend(key.iter().flat_map(|key| ["key", key]));
+    fields
 }
 
 /// Something came back, and that is all it wants to know.

@@ -1,8 +1,17 @@
-//! Samples of one quantity: one a round where rounds are compared, one an event where events are.
+//! What is measured: samples of one quantity, and what a process has used.
 
-/// In the order in which they were taken.
+use std::fs;
+use std::time::Duration;
+
+/// Samples of one quantity, in the order in which they were taken.
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<f64>);
+
+impl FromIterator<f64> for Samples {
+    fn from_iter<I: IntoIterator<Item = f64>>(samples: I) -> Self {
+        Self(samples.into_iter().collect())
+    }
+}
 
 impl Samples {
     pub fn one(value: f64) -> Self {
@@ -15,6 +24,10 @@ impl Samples {
 
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub fn median(&self) -> f64 {
@@ -51,6 +64,26 @@ impl Samples {
         sorted.sort_by(f64::total_cmp);
         sorted
     }
+}
+
+/// Processor time of all threads of a process that still run, as Linux counts it. On other systems there is no such figure.
+pub fn cpu(pid: u32) -> Option<Duration> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanoseconds = threads.flatten().map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Some(Duration::from_nanos(nanoseconds.sum::<Option<u64>>()?))
+}
+
+/// Memory of a process in MB, now, and at most so far; on Linux.
+pub fn memory(pid: u32) -> Option<(f64, f64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let text = status.lines().find_map(|line| line.strip_prefix(name))?;
+        text.trim().trim_end_matches(" kB").parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.0)
+    };
+    Some((field("VmRSS:")?, field("VmHWM:")?))
 }
 
 #[cfg(test)]
