@@ -27,7 +27,6 @@ ATTEMPTS_MAX = 5
 RETRY_DELAY_S = 1
 COUNT = 100  # entries that are read at once
 TELL_INTERVAL_S = 1
-SILENT_S_MAX = 86400  # of who has not been active for so long, nothing is told any more
 
 
 class Stats:
@@ -61,20 +60,8 @@ class Stats:
             self.told, self.told_at = text, time.monotonic()
 
 
-def forget_the_silent(r):
-    """Each start has a name of its own, so that somebody has to forget the names of before."""
-    oldest = stamp(time.time() - SILENT_S_MAX)
-    for name, told in r.hgetall(STATS).items():
-        if (json.loads(told).get("last_active_at") or "") < oldest:
-            r.hdel(STATS, name)
-
-
-def stamp(seconds):
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
 def now():
-    return stamp(time.time())
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 class Reject(Exception):
@@ -257,16 +244,14 @@ def main():
     stats = Stats()
     with contextlib.suppress(KeyboardInterrupt):
         run(r, db, stats, entries_max)
-    stats.told_at = 0.0
     with contextlib.suppress(redis.RedisError):
-        stats.tell(r)
+        r.hdel(STATS, ME)  # nobody bears this name again; what others tell is theirs
     # What is pending for us others claim when it has been idle for long enough. Never DELCONSUMER: it forgets that.
     print("goodbye: {} orders of {} cents".format(*db.execute("select orders, cents from counts").fetchone()))
 
 
 def run(r, db, stats, entries_max):
     make_groups(r)
-    forget_the_silent(r)
     settled = 0
     while entries_max is None or settled < entries_max:
         try:

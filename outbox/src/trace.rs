@@ -55,13 +55,36 @@ mod handling {
 
     /// The span in which an event was written.
     fn producer(entry: &Entry) -> Option<SpanContext> {
-        let parent = entry.envelope.header("traceparent")?;
-        let state = entry.envelope.header("tracestate").and_then(|state| TraceState::from_str(&state).ok());
+        let state = entry.envelope.header("tracestate");
+        context(&entry.envelope.header("traceparent")?, state.as_deref())
+    }
+
+    fn context(parent: &str, state: Option<&str>) -> Option<SpanContext> {
+        let state = state.and_then(|state| TraceState::from_str(state).ok());
         let mut parts = parent.split('-').skip(1);
         let trace = TraceId::from_hex(parts.next()?).ok()?;
         let span = SpanId::from_hex(parts.next()?).ok()?;
         let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
         let context = SpanContext::new(trace, span, TraceFlags::new(flags), true, state.unwrap_or_default());
         context.is_valid().then_some(context)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            #[test]
+            fn any_header_is_a_trace_or_none(
+                parent in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|[0-9a-fA-F-]{0,60}|\\PC{0,60}",
+                state in prop::option::of("([a-z0-9@]{1,5}=[a-z]{0,5},?){0,40}|\\PC{0,60}"),
+            ) {
+                if let Some(context) = context(&parent, state.as_deref()) {
+                    prop_assert!(context.is_valid() && context.is_remote());
+                }
+            }
+        }
     }
 }

@@ -301,6 +301,21 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_header_is_a_trace_or_none(
+            parent in "[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[0-9a-f]{0,2})?|[0-9a-fA-F-]{0,60}|\\PC{0,60}",
+            headers in "\\PC{0,40}",
+        ) {
+            span(&headers);
+            if let Some(span) = span(&json!({ "traceparent": parent }).to_string()) {
+                let told = span.as_json();
+                let is_hex = |part: &str| told[part].as_str().is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                proptest::prop_assert!(is_hex("traceId") && is_hex("parentSpanId"), "{told}");
+            }
+        }
+    }
+
     #[test]
     fn a_collector_is_a_url_and_its_headers_are_pairs() {
         let check = |endpoint: &str, headers: Option<&str>| {

@@ -7,10 +7,14 @@ pub struct Chance(u64);
 impl Chance {
     /// From `OUTBOX_TEST_SEED`, else from the clock. Printed, so that a failure can be repeated.
     pub fn from_environment() -> Self {
+        Self::from_variable("OUTBOX_TEST_SEED")
+    }
+
+    /// The same from another variable.
+    pub(crate) fn from_variable(name: &str) -> Self {
         let from_clock = || std::time::UNIX_EPOCH.elapsed().map_or(1, |elapsed| elapsed.as_micros() as u64);
-        let seed =
-            std::env::var("OUTBOX_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(from_clock);
-        println!("OUTBOX_TEST_SEED={seed}");
+        let seed = std::env::var(name).ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(from_clock);
+        println!("{name}={seed}");
         Self(seed)
     }
 

@@ -214,8 +214,13 @@ pub fn consume(stage: &Stage, flags: &[&str]) -> Child {
 
 /// The same, with a Redis somewhere else.
 pub fn consume_over(redis_url: &str, stage: &Stage, flags: &[&str]) -> Child {
+    consume_between(redis_url, &stage.database_url, flags)
+}
+
+/// The same, with both somewhere else.
+pub fn consume_between(redis_url: &str, database_url: &str, flags: &[&str]) -> Child {
     let mut command = Command::new(binary("consume"));
-    command.args(["--redis-url", redis_url, "--database-url", &stage.database_url]).args(flags);
+    command.args(["--redis-url", redis_url, "--database-url", database_url]).args(flags);
     Child::spawn(command)
 }
 

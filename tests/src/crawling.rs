@@ -119,8 +119,8 @@ impl Newsroom {
 
     /// The settings, as a file beside the database.
     pub fn settings_file(&self) -> PathBuf {
-        let file =
-            std::env::temp_dir().join(format!("newsroom-{}-{}.toml", std::process::id(), self.postgres.port()));
+        // It goes with the server.
+        let file = self.postgres.data_dir().with_file_name("newsroom.toml");
         std::fs::write(&file, &self.settings).expect("there is room for a small file");
         file
     }

@@ -7,6 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::skipped;
+
 /// Ends the mount with the test, also with one that is killed: then its pipe closes.
 const SCRIPT: &str = r#"
 trap '' PIPE
@@ -41,7 +43,7 @@ impl Disk {
         let stdout = keeper.stdout.take().expect("it was piped");
         if BufReader::new(stdout).read_line(&mut said).is_err() || said != "mounted\n" {
             let _ = keeper.wait();
-            println!("SKIPPED: a small disk cannot be mounted here; that takes root on Linux");
+            skipped("full disks: a small one cannot be mounted here; that takes root on Linux");
             return None;
         }
         let disk = Self { folder: folder.to_owned(), keeper };

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::strategy::BoxedStrategy;
+use proptest::strategy::{BoxedStrategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::Chance;
 
 /// What readers trip over, whatever they read.
 const TRIPWIRES: &[&[u8]] = &[
@@ -61,6 +64,20 @@ const TRIPWIRES: &[&[u8]] = &[
 /// How many times: `OUTBOX_FUZZ_CASES` for each target, else what fits into a few seconds.
 pub fn cases(few: u32) -> u32 {
     std::env::var("OUTBOX_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(few)
+}
+
+/// What draws cases: from `OUTBOX_FUZZ_SEED`, else from the clock. The seed is printed, so that a failure can be repeated.
+pub fn fuzzer(config: Config) -> TestRunner {
+    let mut chance = Chance::from_variable("OUTBOX_FUZZ_SEED");
+    let mut seed = [0; 32];
+    seed.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&chance.below(u64::MAX).to_le_bytes()));
+    TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
+
+/// Cases for what has to be awaited: `OUTBOX_FUZZ_CASES`, else so many.
+pub fn drawn<Value: std::fmt::Debug>(few: u32, strategy: &impl Strategy<Value = Value>) -> Vec<Value> {
+    let mut fuzzer = fuzzer(Config::default());
+    (0..cases(few)).map(|_| strategy.new_tree(&mut fuzzer).expect("nothing is filtered out").current()).collect()
 }
 
 /// One of these samples, with bytes flipped, pieces moved, doubled and cut out, and tripwires laid. Sometimes it is whole.

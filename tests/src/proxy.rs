@@ -123,6 +123,11 @@ impl Proxy {
         self.arm(turn, Side::Reply, true)
     }
 
+    /// Forgets the faults whose turn has not come.
+    pub fn disarm(&self) {
+        self.wire.state().faults.clear();
+    }
+
     /// All turns of this wire's life.
     pub fn turns(&self) -> usize {
         self.wire.state().turns

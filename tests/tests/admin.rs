@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use outbox_tests::{Child, Stage, Surface, eventually};
+use outbox_tests::{Child, Stage, Surface, eventually, fuzzer};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::Config;
 use serde_json::{Value, json};
 
 const READ: &str = "read-read-read-read-read";
@@ -443,11 +443,31 @@ async fn too_much_of_anything_is_refused_and_the_next_caller_is_served() {
 }
 
 /// Anything at all, in path, headers and body: 4xx or 2xx, and the process lives.
+/// So nothing that is asked here takes a turn or a connection from what is sent.
+#[tokio::test]
+async fn it_has_a_thread_and_connections_of_its_own() {
+    let stage = Stage::set().await;
+    let surface = ready(&stage, &[]).await;
+    assert_eq!(surface.get("/status").await.status, 200);
+    let connections = "select count(*) from pg_stat_activity where application_name = ";
+    assert!(stage.ask::<i64>(&format!("{connections}'relay http'")).await > 0);
+    assert!(stage.ask::<i64>(&format!("{connections}'relay'")).await > 0);
+    // Only Linux tells of a process's threads by their names.
+    if cfg!(target_os = "linux") {
+        let tasks = format!("/proc/{}/task", surface.relay.id().expect("it runs"));
+        let threads: Vec<String> = std::fs::read_dir(tasks)
+            .expect("its threads")
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+            .collect();
+        assert!(threads.iter().any(|name| name.trim() == "relay-http") && threads.len() > 1, "{threads:?}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_that_is_sent_to_it_is_answered_with_a_failure_of_ours() {
     let stage = Stage::set().await;
     let surface = ready(&stage, &[]).await;
-    let mut runner = TestRunner::default();
+    let mut runner = fuzzer(Config::default());
     let routes: Vec<_> = ROUTES.iter().filter(|(_, path, _)| *path != "/events").copied().collect();
     let scrap = prop_oneof![
         proptest::collection::vec(any::<u8>(), 0..200),

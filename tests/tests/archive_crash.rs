@@ -3,26 +3,41 @@
 
 use std::time::{Duration, Instant};
 
-use outbox_tests::{Cellar, Chance, Proxy, Side, Signal, Store, eventually, story};
+use outbox_tests::{Cellar, Chance, Child, Proxy, Side, Signal, Store, Turns, eventually, story};
 
-/// Which of its stores is behind the wire.
+/// Who is behind the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Behind {
     Postgres,
     S3,
+    Redis,
 }
 
-/// Kills the archive at each turn of one store, and lets another one go on.
+/// Kills the archive at each turn of one of them, and lets another one go on.
 async fn crash_at_every_turn(store: Store, behind: Behind, side: Side) {
     let cellar = Cellar::open(store).await;
     let port = match behind {
         Behind::Postgres => cellar.stage.postgres.port(),
         Behind::S3 => cellar.s3.as_ref().expect("it has one").port(),
+        Behind::Redis => cellar.stage.redis.port(),
     };
     let wire = Proxy::to(port).await;
-    let (postgres, s3) = if behind == Behind::Postgres { (Some(&wire), None) } else { (None, Some(&wire)) };
+    // One request after the other, so that each is a turn.
+    let archive = || {
+        let verb = ["run", "--requests-max", "1"];
+        let mut command = match behind {
+            Behind::Postgres => cellar.command_over(&verb, Some(&wire), None),
+            Behind::S3 => cellar.command_over(&verb, None, Some(&wire)),
+            Behind::Redis => cellar.command(&verb),
+        };
+        if behind == Behind::Redis {
+            command.env("REDIS_URL", cellar.stage.redis_url_over(&wire));
+        }
+        Child::spawn(command)
+    };
     let (mut orphans, mut version) = (0, 0);
-    for turn in 1.. {
+    let mut turns = Turns::of(&wire, side, 10).one_in(2);
+    while let Some(turn) = turns.another() {
         // New content, content of another page, content from before, and a deletion.
         version += 2;
         let mut events = vec![
@@ -33,18 +48,7 @@ async fn crash_at_every_turn(store: Store, behind: Behind, side: Side) {
         ];
         events.extend((0..8).map(|nth| story(&format!("c{nth}"), version, &format!("c {nth} {version}")).event()));
         cellar.tell(&events).await;
-        let before = wire.turns();
-        let halt = wire.halt_at(turn, side);
-        // One request after the other, so that each is a turn.
-        let mut archive = cellar.run_over(&["--requests-max", "1"], postgres, s3);
-        let done = tokio::select! {
-            () = halt.reached() => false,
-            () = cellar.until_settled() => true,
-        };
-        archive.kill_9();
-        archive.wait().await;
-        wire.thaw();
-        wire.cut();
+        turns.kill(archive, async |_| cellar.is_settled().await).await;
         eventually("the dead archive's transaction is rolled back", async || {
             let query = "select count(*) from pg_stat_activity where application_name = 'hasad'";
             cellar.stage.ask::<i64>(query).await == 0
@@ -52,20 +56,15 @@ async fn crash_at_every_turn(store: Store, behind: Behind, side: Side) {
         .await;
         cellar.assert_nothing_is_missing().await;
         orphans += cellar.objects().difference(&cellar.named().await).count();
-        // A farewell is a turn without a reply, so nothing halts there.
-        if done && wire.turns() - before < turn {
-            assert!(turn > 10, "the archive takes more than {turn} turns");
-            println!("{} turns, {orphans} orphans on the way", turn - 1);
-            break;
-        }
         cellar.catch_up().await;
         cellar.assert_nothing_is_missing().await;
         let newest = i64::try_from(version + 1).expect("small");
         let of_a = cellar.versions("https://example.org/a").await;
         assert_eq!(of_a.last(), Some(&(newest, "active".to_owned())), "after turn {turn}");
     }
-    cellar.catch_up().await;
-    assert!(orphans > 0, "some of these crashes must have left one");
+    println!("{orphans} orphans on the way");
+    // Which is no question of Redis: what was read and not acknowledged comes again as it was.
+    assert!(orphans > 0 || behind == Behind::Redis, "some of these crashes must have left one");
     cellar.sweep().await;
     // The first numbers of these pages were never told: the test counts in twos.
     let (_, found) = cellar.ask(&["fsck", "--ignore", "gap"]).await;
@@ -98,6 +97,16 @@ async fn killed_before_any_request_to_s3_arrives_no_row_is_without_its_object() 
 #[tokio::test]
 async fn killed_before_any_reply_of_s3_arrives_no_row_is_without_its_object() {
     crash_at_every_turn(Store::S3, Behind::S3, Side::Reply).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_request_to_redis_arrives_no_row_is_without_its_object() {
+    crash_at_every_turn(Store::Folder, Behind::Redis, Side::Request).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_reply_of_redis_arrives_no_row_is_without_its_object() {
+    crash_at_every_turn(Store::Folder, Behind::Redis, Side::Reply).await;
 }
 
 /// Two archives are killed again and again while they are told more, and somebody sweeps without any grace.

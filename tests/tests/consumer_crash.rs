@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use outbox_tests::{
-    Child, Effects, Proxy, Side, Signal, Stage, consume, consume_over, enqueue_told, eventually, letters, pending,
+    Child, Effects, Proxy, Side, Signal, Stage, Turns, assert_key_order, consume, consume_between, consume_over,
+    enqueue_told, eventually, letters, pending,
 };
 use redis::Value;
 use serde_json::json;
@@ -81,8 +82,14 @@ async fn an_event_that_kills_its_consumer_is_buried_after_its_attempts_and_its_n
     assert_eq!((letter["id"].as_str(), letter["dead:attempts"].as_str()), ("killer", "3"));
 }
 
-/// Kills it at each turn of what it does with a few events, one of which it buries.
-async fn killed_at_every_turn(side: Side) {
+#[derive(Clone, Copy)]
+enum Behind {
+    Postgres,
+    Redis,
+}
+
+/// Kills it at each turn of what it does with a few events, one of which it buries, and lets an heir go on.
+async fn killed_at_every_turn(behind: Behind, side: Side) {
     let stage = Stage::set().await;
     let effects = Effects::on(&stage).await;
     let mut relay = stage.relay(&[]).await;
@@ -91,34 +98,120 @@ async fn killed_at_every_turn(side: Side) {
     }
     enqueue_told(&stage, "s", "bad", "", &json!({"do": "fail"})).await;
     stage.until_entries(&mut relay, "s", 4).await;
-    for turn in 1..=30 {
+    let quick = [&SOON[..], &["--attempts-max", "2"]].concat();
+    let wire = match behind {
+        Behind::Postgres => Proxy::to(stage.postgres.port()).await,
+        Behind::Redis => Proxy::to(stage.redis.port()).await,
+    };
+    let (redis_url, database_url) = match behind {
+        Behind::Postgres => (stage.redis.url(), stage.database_url_over(&wire)),
+        Behind::Redis => (stage.redis_url_over(&wire), stage.database_url.clone()),
+    };
+    // A session, and for each effect: begin, inbox, effect, commit. Or a group, reads, acknowledgements, a burial.
+    let mut turns = match behind {
+        Behind::Postgres => Turns::of(&wire, side, 13).one_in(3),
+        Behind::Redis => Turns::of(&wire, side, 10).one_in(2),
+    };
+    while let Some(turn) = turns.another() {
         let group = format!("g{turn}");
-        let flags = flags(&group, &[&SOON[..], &["--attempts-max", "2"]].concat());
-        let wire = Proxy::to(stage.redis.port()).await;
-        let halt = wire.halt_at(turn, side);
-        let killed = consume_over(&stage.redis_url_over(&wire), &stage, &flags);
-        halt.reached().await;
-        killed.kill_9();
-        wire.thaw();
-
+        let flags = flags(&group, &quick);
+        // Whoever is killed at none of its turns has buried it by itself: the burial lies among them.
+        let settled = async || {
+            stage.length(&format!("s:{group}:dead")).await == 1
+                && effects.of(&group).await.len() >= 3
+                && pending(&stage.redis, "s", &group).await == 0
+        };
+        turns.kill(|| consume_between(&redis_url, &database_url, &flags), async |_| settled().await).await;
         let _heir = consume(&stage, &flags);
-        eventually(&format!("everything to be settled after turn {turn}"), async || {
-            let dead = stage.length(&format!("s:{group}:dead")).await;
-            effects.of(&group).await.len() >= 3 && dead == 1 && pending(&stage.redis, "s", &group).await == 0
-        })
-        .await;
+        eventually(&format!("everything to be settled after turn {turn}"), &settled).await;
         assert_eq!(effects.of(&group).await, ["e0", "e1", "e2"], "turn {turn}");
+        let buried = letters(&stage.redis, &format!("s:{group}:dead")).await;
+        assert!(buried.len() == 1 && buried[0]["id"] == "bad", "turn {turn}: {buried:?}");
     }
 }
 
 #[tokio::test]
 async fn killed_before_any_request_arrives_it_loses_nothing_and_repeats_no_effect() {
-    killed_at_every_turn(Side::Request).await;
+    killed_at_every_turn(Behind::Redis, Side::Request).await;
 }
 
 #[tokio::test]
 async fn killed_before_any_reply_arrives_it_loses_nothing_and_repeats_no_effect() {
-    killed_at_every_turn(Side::Reply).await;
+    killed_at_every_turn(Behind::Redis, Side::Reply).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_request_to_its_database_arrives_it_loses_nothing_and_repeats_no_effect() {
+    killed_at_every_turn(Behind::Postgres, Side::Request).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_reply_of_its_database_arrives_it_loses_nothing_and_repeats_no_effect() {
+    killed_at_every_turn(Behind::Postgres, Side::Reply).await;
+}
+
+/// Who holds each of two partitions.
+async fn holders(stage: &Stage) -> Vec<String> {
+    let mut held = vec![];
+    for nth in 0..2 {
+        let name = stage.redis.command(&["GET", &format!("p:{{{nth}}}:g:holder")]).await;
+        held.extend(redis::from_redis_value::<Option<String>>(name).expect("text"));
+    }
+    held
+}
+
+/// A guest takes one of two partitions from the one who stays, works, and gives it back when it is asked to stop.
+async fn killed_as_a_guest(side: Side) {
+    let stage = Stage::set().await;
+    let effects = Effects::on(&stage).await;
+    let _relay = Child::spawn(stage.command(&["run", "--lease", "0", "--sleep-after", "1h"]));
+    let wire = Proxy::to(stage.redis.port()).await;
+    let flags = ["--partitions", "p:2", "--group", "g", "--claim-after-ms", "400", "--attempts-max", "1000"];
+    let stays = consume(&stage, &flags);
+    let host = name(&stays).await;
+    let all_his = async || holders(&stage).await == [host.clone(), host.clone()];
+    let mut written = 0;
+    let mut turns = Turns::of(&wire, side, 10).one_in(6);
+    while let Some(turn) = turns.another() {
+        eventually("all partitions to be his who stays", &all_his).await;
+        let mut asked = false;
+        let guest = || consume_over(&stage.redis_url_over(&wire), &stage, &flags);
+        let gone = async |guest: &Child| {
+            let done: i64 = stage.ask("select count(*) from effects").await;
+            // Something to do for both, all the time.
+            if !asked && done + 4 > written {
+                let key = format!("k{}", written % 6);
+                let stream = outbox::partition("p", 2, &key);
+                enqueue_told(&stage, &stream, &format!("e{written}"), &key, &json!({})).await;
+                written += 1;
+            }
+            if !asked {
+                // It holds one, and has made something take effect there.
+                asked = guest.log().contains("effect ");
+                if asked {
+                    guest.signal(Signal::Term);
+                }
+            }
+            guest.has_ended()
+        };
+        turns.kill(guest, gone).await;
+        eventually("all partitions to be his who stays", &all_his).await;
+        let taken = async || stage.ask::<i64>("select count(*) from effects").await;
+        eventually("each event to take effect", async || taken().await >= written).await;
+        let different: i64 = stage.ask("select count(distinct event_id) from effects").await;
+        assert_eq!((different, taken().await), (written, written), "once each, turn {turn}");
+        assert_key_order(&effects.by_key("g").await);
+    }
+}
+
+#[tokio::test]
+async fn killed_before_any_request_of_taking_and_giving_back_a_partition_it_breaks_no_order() {
+    killed_as_a_guest(Side::Request).await;
+}
+
+#[tokio::test]
+async fn killed_before_any_reply_to_taking_and_giving_back_a_partition_it_breaks_no_order() {
+    killed_as_a_guest(Side::Reply).await;
 }
 
 #[tokio::test]

@@ -1,26 +1,42 @@
 //! A relay may die between any two steps: the next one goes on where Redis is, and nothing is lost or doubled.
 
+use std::collections::BTreeMap;
+
 use outbox::Event;
-use outbox_tests::{Child, Halt, Proxy, Side, Signal, Stage, eventually};
+use outbox_tests::{Child, Proxy, Side, Signal, Stage, Turns, eventually, letters};
 use redis::streams::StreamInfoGroupsReply;
 use sqlx::{Postgres, Transaction};
 
 // ---- killed
 
-const STREAMS: [&str; 3] = ["a", "b", "c"];
-
-/// Every part of a relay's work within a moment: small batches, quick overtaking, frequent reports, no rest.
-const BUSY: [&str; 10] = [
+/// Every part of a relay's work within a moment: small batches, quick overtaking, frequent reports, no rest, a short lease, and
+/// for what is refused a second attempt that is the last.
+const BUSY: [&str; 12] = [
     "run",
-    "--lease=0",
+    "--lease=200ms",
     "--batch-rows-max=4",
     "--overtake-after=1ms",
     "--report-interval=10ms",
     "--poll-interval=10ms",
     "--sleep-after=20ms",
     "--retention=1h",
+    "--trim-after=1h",
+    "--attempts-max=2",
     "--retry-delay-min=1ms",
     "--retry-delay-max=1ms",
+];
+
+/// What is to be in each stream at last, in this order.
+const AT_LAST: [(&str, &[&str]); 5] = [
+    ("a", &["a1", "a2", "a3", "a4", "a5", "slow"]),
+    // Two were due: they come behind.
+    ("b", &["b1", "b2", "b3", "b4", "b5"]),
+    // What its group had settled does not come again.
+    ("c", &["c3", "c4", "c5"]),
+    // The first one is a dead letter.
+    ("d", &["d2"]),
+    // The old ones are trimmed, and their rows deleted.
+    ("e", &["e4", "e5"]),
 ];
 
 /// One pair of servers for many crashes.
@@ -30,9 +46,12 @@ struct Theatre {
     redis: Proxy,
 }
 
-/// Rows of each kind, and one that commits late.
+/// What happens beside a relay, whichever one it is: a row that commits late, and a stream that is mended.
 struct Scene {
     slow: Option<Transaction<'static, Postgres>>,
+    mended: bool,
+    /// Where the group of `c` was.
+    settled: i64,
 }
 
 impl Theatre {
@@ -54,8 +73,9 @@ impl Theatre {
         Child::spawn(run)
     }
 
-    /// Nothing is left of the scene before; then all that a relay has to do with: several streams that must be made,
-    /// one with a group that was lost, several batches, rows that are due, and a transaction that stays open.
+    /// Nothing is left of the scene before; then all that a relay has to do with: several streams that must be made, one
+    /// that was lost with a group in the middle of it, one that is refused, one of which the older half may go, several
+    /// batches, rows that are due, and a transaction that stays open.
     async fn scene(&self) -> Scene {
         // What a dead relay had asked for may still be under way, and stand in the way of an empty stage.
         eventually("the sessions of dead relays to end", async || {
@@ -63,7 +83,13 @@ impl Theatre {
                 == 0
         })
         .await;
-        self.stage.sql("truncate outbox, outbox_stream, outbox_receipt, outbox_group, outbox_overtaken").await;
+        self.stage
+            .sql(
+                "truncate outbox, outbox_stream, outbox_receipt, outbox_group, outbox_overtaken;
+                 update outbox_relay set holder = null, lease_until = null;
+                 select outbox_enqueue('e', 't', '1', id => 'e' || n) from generate_series(1, 5) n",
+            )
+            .await;
         self.stage.redis.command(&["FLUSHALL"]).await;
         let mut slow = self.stage.pool.begin().await.expect("Postgres is there");
         let event = Event::draft("a", "test.happened").id("slow").json(&1).expect("valid");
@@ -73,113 +99,148 @@ impl Theatre {
                 "select outbox_enqueue(stream, 't', '1', id => stream || n, due_at => due)
                    from generate_series(1, 5) n, (values ('a'), ('b'), ('c')) as s(stream),
                         lateral (select case when stream = 'b' and n > 3 then timestamptz '2020-01-01' end as due) d;
-                 insert into outbox_stream (stream) values ('c');
-                 insert into outbox_group values ('c', 'group', 0, 0, 0, 0, now())",
+                 select outbox_enqueue('d', 't', '1', id => 'd1');
+                 insert into outbox_stream (stream, sent_seq)
+                 select stream, seq from outbox where id in ('c3', 'e5');
+                 insert into outbox_receipt (stream, first_seq, last_seq, entries, published_at)
+                 select stream, min(seq), max(seq), count(*), now() - interval '2 h' * (stream = 'e' and id < 'e4')::int
+                   from outbox where id in ('c1', 'c2', 'c3') or stream = 'e' group by stream, stream = 'e' and id < 'e4';
+                 insert into outbox_group (stream, name, delivered_seq, settled_seq, pending, consumers, seen_at)
+                 select 'c', 'group', seq, seq, 0, 0, now() from outbox where id = 'c2'",
             )
             .await;
-        Scene { slow: Some(slow) }
+        let of_e: Vec<(i64, String)> = self.rows("e").await;
+        for (seq, id) in &of_e {
+            let entry = ["type", "t", "ver", "1", "time", "2026-01-01T00:00:00Z", "data", "1"];
+            self.stage.redis.command(&[&["XADD", "e", &format!("1-{seq}"), "id", id], &entry[..]].concat()).await;
+        }
+        let third = format!("1-{}", of_e[2].0);
+        self.stage.redis.command(&["XGROUP", "CREATE", "e", "group", &third]).await;
+        self.stage.redis.command(&["SET", "d", "in the way"]).await;
+        let settled = self.stage.ask("select settled_seq from outbox_group where stream = 'c'").await;
+        Scene { slow: Some(slow), mended: false, settled }
     }
 
-    /// Lets the late transaction commit once it was overtaken and the rows after it were sent; then waits for all.
-    async fn play(&self, scene: &mut Scene) {
-        if scene.slow.is_some() {
-            eventually("the others to be sent", async || self.stage.length("a").await >= 5).await;
-            let slow = scene.slow.take().expect("it is still open");
+    /// The rows of a stream that are or may be sent, in their order.
+    async fn rows(&self, stream: &str) -> Vec<(i64, String)> {
+        sqlx::query_as("select seq, id from outbox where stream = $1 and due_at is null order by seq")
+            .bind(stream)
+            .fetch_all(&self.stage.pool)
+            .await
+            .expect("Postgres is there")
+    }
+
+    /// Lets the late transaction commit once it was overtaken and the rows after it were sent, and clears the way once what stood
+    /// in it has made a dead letter. Whether all has arrived, was reported, and what is old has gone.
+    async fn goes_on(&self, scene: &mut Scene) -> bool {
+        if self.stage.length("a").await >= 5
+            && let Some(slow) = scene.slow.take()
+        {
             slow.commit().await.expect("Postgres is there");
         }
-        eventually("everything to arrive", async || self.stage.has_arrived(&STREAMS).await).await;
-        eventually("the last report", async || {
-            let behind = "select exists (select from outbox_stream s where sent_seq <
-                                         (select max(seq) from outbox o where o.stream = s.stream))";
-            !self.stage.ask::<bool>(behind).await
-        })
-        .await;
+        if !scene.mended {
+            if !self.stage.ask::<bool>("select exists (select from outbox where dead_at is not null)").await {
+                return false;
+            }
+            self.stage.redis.command(&["DEL", "d"]).await;
+            self.stage.sql("select outbox_enqueue('d', 't', '1', id => 'd2')").await;
+            scene.mended = true;
+        }
+        for (stream, ids) in AT_LAST {
+            if self.stage.length(stream).await != ids.len() {
+                return false;
+            }
+        }
+        let open = "select exists (select from outbox_overtaken)
+                        or exists (select from outbox where id = 'e1')
+                        or exists (select from outbox_stream s where sent_seq <
+                                   (select max(seq) from outbox o where o.stream = s.stream and due_at is null))";
+        !self.stage.ask::<bool>(open).await
     }
 
-    /// The turns that a relay takes over both wires, when nothing happens to it.
-    async fn turns_of_a_healthy_run(&self) -> (usize, usize) {
-        let mut scene = self.scene().await;
-        let before = (self.postgres.turns(), self.redis.turns());
-        let relay = self.relay_over_wires();
-        self.play(&mut scene).await;
-        let turns = (self.postgres.turns() - before.0, self.redis.turns() - before.1);
-        relay.kill_9();
-        self.assert_played().await;
-        let last = self.stage.ids("a").await.pop();
-        assert_eq!(last.as_deref(), Some("slow"), "it was overtaken and came late, as it was meant to");
-        turns
+    async fn assert_played(&self, scene: &Scene, turn: usize) {
+        for (stream, ids) in AT_LAST {
+            let entries = self.stage.entries(stream).await;
+            assert!(entries.is_sorted_by_key(|(number, _)| *number), "{stream}, turn {turn}");
+            let entries: Vec<_> = entries.into_iter().map(|(number, event)| (number.to_string(), event.id)).collect();
+            let rows = self.rows(stream).await.into_iter().map(|(seq, id)| (format!("1-{seq}"), id));
+            // What is not there any more of `c` is what its group had settled.
+            let rows: Vec<_> = rows.filter(|(_, id)| stream != "c" || !["c1", "c2"].contains(&&**id)).collect();
+            assert_eq!(entries, rows, "{stream}: each under the number of its row, turn {turn}");
+            let mut found: Vec<_> = entries.iter().map(|(_, id)| id.as_str()).collect();
+            if stream == "b" {
+                // What is due comes behind the rest or before it.
+                found.sort_unstable();
+            }
+            assert_eq!(found, ids, "{stream}, turn {turn}");
+        }
+        let counted: Vec<(String, i32)> = sqlx::query_as("select id, attempts from outbox where attempts > 0")
+            .fetch_all(&self.stage.pool)
+            .await
+            .expect("Postgres is there");
+        assert_eq!(
+            counted,
+            [("d1".to_owned(), 2)],
+            "turn {turn}: what is refused has its attempts, and nothing else"
+        );
+        let notices = letters(&self.stage.redis, "d:dead").await;
+        // Who died between notice and burial has said it already.
+        assert!([1, 2].contains(&notices.len()), "{notices:?}, turn {turn}");
+        assert!(notices.iter().all(|notice| notice["id"] == "d1" && notice["attempts"] == "2"), "{notices:?}");
+        let position = BTreeMap::from([("group".to_owned(), format!("1-{}", scene.settled))]);
+        assert_eq!(self.groups("c").await, position, "turn {turn}");
     }
 
-    async fn assert_played(&self) {
-        assert_eq!(self.stage.assert_whole(&STREAMS).await, 16);
-        let attempts: i64 = self.stage.ask("select sum(attempts)::bigint from outbox").await;
-        assert_eq!(attempts, 0);
+    async fn groups(&self, stream: &str) -> BTreeMap<String, String> {
         let groups: StreamInfoGroupsReply = redis::cmd("XINFO")
-            .arg(&["GROUPS", "c"])
+            .arg(&["GROUPS", stream])
             .query_async(&mut self.stage.redis.connection().await)
             .await
             .expect("the stream is there");
-        let groups: Vec<_> = groups.groups.iter().map(|group| (&*group.name, &*group.last_delivered_id)).collect();
-        assert_eq!(groups, [("group", "1-0")]);
-    }
-
-    /// Kills a relay where the wire halts, and lets another one go on.
-    async fn crash_at(&self, halt: impl FnOnce() -> Halt) {
-        let mut scene = self.scene().await;
-        let halt = halt();
-        let mut relay = self.relay_over_wires();
-        tokio::select! {
-            // A poll more or less: the run may have been shorter than the healthy one was.
-            () = async { self.play(&mut scene).await; halt.reached().await } => {}
-            () = halt.reached() => {}
-        }
-        relay.kill_9();
-        relay.wait().await;
-        self.postgres.thaw();
-        self.redis.thaw();
-
-        let _next = self.relay();
-        self.play(&mut scene).await;
-        self.assert_played().await;
+        groups.groups.into_iter().map(|group| (group.name, group.last_delivered_id)).collect()
     }
 }
 
-async fn crash_at_every_turn_of_redis(side: Side) {
-    let theatre = Theatre::open().await;
-    let (_, turns) = theatre.turns_of_a_healthy_run().await;
-    println!("{turns} turns");
-    for turn in 1..=turns {
-        theatre.crash_at(|| theatre.redis.halt_at(turn, side)).await;
-    }
+#[derive(Clone, Copy)]
+enum Behind {
+    Postgres,
+    Redis,
 }
 
-async fn crash_at_every_turn_of_postgres(side: Side) {
+async fn crash_at_every_turn(behind: Behind, side: Side) {
     let theatre = Theatre::open().await;
-    let (turns, _) = theatre.turns_of_a_healthy_run().await;
-    println!("{turns} turns");
-    for turn in 1..=turns {
-        theatre.crash_at(|| theatre.postgres.halt_at(turn, side)).await;
+    // With Postgres a relay takes some two hundred turns.
+    let mut turns = match behind {
+        Behind::Postgres => Turns::of(&theatre.postgres, side, 60).one_in(8),
+        Behind::Redis => Turns::of(&theatre.redis, side, 20).one_in(3),
+    };
+    while let Some(turn) = turns.another() {
+        let mut scene = theatre.scene().await;
+        turns.kill(|| theatre.relay_over_wires(), async |_| theatre.goes_on(&mut scene).await).await;
+        let _next = theatre.relay();
+        eventually("everything to arrive", async || theatre.goes_on(&mut scene).await).await;
+        theatre.assert_played(&scene, turn).await;
     }
 }
 
 #[tokio::test]
 async fn killed_before_any_request_to_redis_arrives_nothing_is_lost_or_doubled() {
-    crash_at_every_turn_of_redis(Side::Request).await;
+    crash_at_every_turn(Behind::Redis, Side::Request).await;
 }
 
 #[tokio::test]
 async fn killed_before_any_reply_of_redis_arrives_nothing_is_lost_or_doubled() {
-    crash_at_every_turn_of_redis(Side::Reply).await;
+    crash_at_every_turn(Behind::Redis, Side::Reply).await;
 }
 
 #[tokio::test]
 async fn killed_before_any_request_to_postgres_arrives_nothing_is_lost_or_doubled() {
-    crash_at_every_turn_of_postgres(Side::Request).await;
+    crash_at_every_turn(Behind::Postgres, Side::Request).await;
 }
 
 #[tokio::test]
 async fn killed_before_any_reply_of_postgres_arrives_nothing_is_lost_or_doubled() {
-    crash_at_every_turn_of_postgres(Side::Reply).await;
+    crash_at_every_turn(Behind::Postgres, Side::Reply).await;
 }
 
 // ---- asked to stop

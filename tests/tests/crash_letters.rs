@@ -2,16 +2,19 @@
 //! there by a replay to the lane that only its group reads, and to its effect. In the end it took effect once, or it is a
 //! dead letter still. And pauses, which a person writes down.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use outbox::{Consumer, Entry, Failure};
 use outbox_tests::{
-    Child, Doing, Effects, Halt, Proxy, Side, Stage, consume, consume_over, consumer, enqueue_told, eventually,
-    pending, until_settled,
+    Child, Doing, Effects, Proxy, Side, Stage, Surface, Turns, consume, consume_over, consumer, enqueue_told,
+    eventually, pending, until_settled,
 };
 use relay::Relay;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Each part of a relay's work within a moment, and no lease.
 const BUSY: [&str; 7] = [
@@ -31,8 +34,8 @@ const KEEP: [&str; 2] = ["--trim-after", "0"];
 struct Theatre {
     stage: Stage,
     effects: Effects,
-    postgres: Proxy,
-    redis: Proxy,
+    postgres: Arc<Proxy>,
+    redis: Arc<Proxy>,
     mended: Arc<AtomicBool>,
     relay: Relay,
     /// Of the streams `s` and `t`.
@@ -44,6 +47,7 @@ impl Theatre {
         let stage = Stage::set().await;
         let effects = Effects::on(&stage).await;
         let (postgres, redis) = (Proxy::to(stage.postgres.port()).await, Proxy::to(stage.redis.port()).await);
+        let (postgres, redis) = (Arc::new(postgres), Arc::new(redis));
         let mended = Arc::new(AtomicBool::new(false));
         let relay = stage.relay(&KEEP).await;
         let groups = ["s", "t"].map(|stream| {
@@ -123,22 +127,6 @@ impl Theatre {
         Child::spawn(command)
     }
 
-    /// Kills a program where a wire halts; `true`: it had done its work before.
-    async fn kill_at(&self, halt: &Halt, mut program: Child, done: impl AsyncFnMut() -> bool) -> bool {
-        let mut done = done;
-        let over = tokio::select! {
-            () = halt.reached() => false,
-            () = eventually("its work to be done", async || done().await) => true,
-        };
-        program.kill_9();
-        program.wait().await;
-        for wire in [&self.postgres, &self.redis] {
-            wire.thaw();
-            wire.cut();
-        }
-        over
-    }
-
     /// The mended group takes what is on its lane, once.
     async fn until_effect(&mut self, id: &str) {
         self.mended.store(true, Relaxed);
@@ -160,42 +148,29 @@ enum Behind {
     Redis,
 }
 
-/// A relay takes about ninety turns with Postgres, most of which have nothing to do with letters. So one in so many is taken, from
-/// another one on each time; `OUTBOX_CRASH_EVERY=1` takes them all.
-fn stride(behind: Behind) -> usize {
-    match (behind, std::env::var("OUTBOX_CRASH_EVERY")) {
-        (_, Ok(every)) => every.parse().expect("OUTBOX_CRASH_EVERY is a whole number"),
-        (Behind::Postgres, Err(_)) => 6,
-        (Behind::Redis, Err(_)) => 1,
-    }
-}
-
 /// A relay that fetches a letter from its tray, and publishes one that is replayed.
 async fn relay_killed(behind: Behind, side: Side) {
     let mut theatre = Theatre::open().await;
-    let every = stride(behind);
-    let first = 1 + usize::try_from(std::process::id()).expect("a small number") % every;
-    for turn in (first..).step_by(every) {
+    let (postgres, redis) = (theatre.postgres.clone(), theatre.redis.clone());
+    let mut turns = match behind {
+        // A relay takes more than a hundred turns, most of which have nothing to do with letters.
+        Behind::Postgres => Turns::of(&postgres, side, 30).one_in(6),
+        Behind::Redis => Turns::of(&redis, side, 8).one_in(2),
+    };
+    while let Some(turn) = turns.another() {
         let (again, tray) = (format!("again-{turn}"), format!("tray-{turn}"));
         theatre.bury(&again, &tray).await;
         assert_eq!(theatre.verb(&["dead", "replay", &again]).await, "0: 1 dead letter sent again\n");
         let on_lane = theatre.stage.length("s:g:replay").await;
-        let wire = if matches!(behind, Behind::Postgres) { &theatre.postgres } else { &theatre.redis };
-        let halt = wire.halt_at(turn, side);
-        let is_done = async || {
+        let is_done = async |_: &Child| {
             theatre.letters(&tray).await == 1
                 && theatre.stage.length("t:g:dead").await == 0
                 && theatre.stage.length("s:g:replay").await > on_lane
         };
-        let over = theatre.kill_at(&halt, theatre.over_wires(&BUSY), is_done).await;
+        turns.kill(|| theatre.over_wires(&BUSY), is_done).await;
         theatre.until_letter(&tray).await;
         theatre.until_effect(&again).await;
         assert_eq!(theatre.stage.length("s:g:replay").await, on_lane + 1, "after turn {turn}");
-        if over {
-            assert!(turn > 8, "a relay takes more than {turn} turns");
-            println!("{} turns", turn - 1);
-            return;
-        }
     }
 }
 
@@ -219,17 +194,54 @@ async fn a_relay_that_is_killed_before_any_reply_of_redis_arrives_loses_and_doub
     relay_killed(Behind::Redis, Side::Reply).await;
 }
 
-/// Whoever replays by hand.
-async fn verb_killed(side: Side) {
+#[derive(Clone, Copy)]
+enum By {
+    /// `relay dead replay`.
+    Verb,
+    /// `POST /dead/replay`, to a relay at work.
+    Http,
+}
+
+/// Asks a relay over HTTP, and does not care whether it lives to answer.
+async fn ask_to_replay(address: SocketAddr, id: String) {
+    let body = json!({"ids": [id]}).to_string();
+    let head = format!(
+        "POST /dead/replay HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json"
+    );
+    let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    let _ = stream.write_all(request.as_bytes()).await;
+    let _ = stream.read_to_end(&mut vec![]).await;
+}
+
+/// Whoever replays a letter.
+async fn replay_killed(by: By, side: Side) {
     let mut theatre = Theatre::open().await;
     let (mut sent, mut kept) = (0, 0);
-    for turn in 1.. {
+    let wire = theatre.postgres.clone();
+    let mut turns = match by {
+        By::Verb => Turns::of(&wire, side, 4).one_in(2),
+        // Those of the relay beside it are among them.
+        By::Http => Turns::of(&wire, side, 8).one_in(6),
+    };
+    while let Some(turn) = turns.another() {
         let (again, tray) = (format!("again-{turn}"), format!("tray-{turn}"));
         theatre.bury(&again, &tray).await;
-        let halt = theatre.postgres.halt_at(turn, side);
-        let verb = theatre.over_wires(&["dead", "replay", &again]);
-        let over =
-            theatre.kill_at(&halt, verb, async || theatre.replays(&again).await == 1 && !halt.is_reached()).await;
+        match by {
+            By::Verb => {
+                let verb = || theatre.over_wires(&["dead", "replay", &again]);
+                turns.kill(verb, async |verb| verb.has_ended()).await;
+            }
+            By::Http => {
+                let calm = ["run", "--lease=0", "--trim-after=0", "--sleep-after=10ms", "--listen=127.0.0.1:0"];
+                let Surface { relay, address } = Surface::of(theatre.over_wires(&calm)).await;
+                let mut asking = None;
+                let answered = async |_: &Child| {
+                    asking.get_or_insert_with(|| tokio::spawn(ask_to_replay(address, again.clone()))).is_finished()
+                };
+                turns.kill(|| relay, answered).await;
+            }
+        }
         eventually("its transaction to be over", async || {
             theatre
                 .stage
@@ -251,22 +263,85 @@ async fn verb_killed(side: Side) {
             other => panic!("after turn {turn}: {other:?} letters and replays"),
         }
         theatre.until_effect(&again).await;
-        if over {
-            assert!(turn > 2 && kept > 0, "it takes more than {turn} turns, and {kept} letters were left");
-            println!("{} turns; {sent} were sent again, {kept} were letters still", turn - 1);
-            return;
-        }
     }
+    assert!(kept > 0 && sent > 0, "{sent} were sent again, {kept} were letters still");
 }
 
 #[tokio::test]
 async fn a_replay_that_is_killed_before_any_request_arrives_sends_once_or_not_at_all() {
-    verb_killed(Side::Request).await;
+    replay_killed(By::Verb, Side::Request).await;
 }
 
 #[tokio::test]
 async fn a_replay_that_is_killed_before_any_reply_arrives_sends_once_or_not_at_all() {
-    verb_killed(Side::Reply).await;
+    replay_killed(By::Verb, Side::Reply).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_is_killed_before_any_request_of_a_replay_over_http_arrives_sends_once_or_not_at_all() {
+    replay_killed(By::Http, Side::Request).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_is_killed_before_any_reply_to_a_replay_over_http_arrives_sends_once_or_not_at_all() {
+    replay_killed(By::Http, Side::Reply).await;
+}
+
+/// Whoever replays a span is killed; what it did is looked up, and another one goes on behind it.
+async fn span_killed(side: Side) {
+    let stage = Stage::set().await;
+    let mut relay = stage.relay(&KEEP).await;
+    stage.enqueue_many("s", 12).await;
+    stage.until_entries(&mut relay, "s", 12).await;
+    stage.redis.command(&["XGROUP", "CREATE", "s", "g", "0"]).await;
+    let mut relay = stage.relay(&KEEP).await;
+    eventually("the group to be known", async || {
+        relay.tick().await.expect("Postgres is there");
+        stage.ask::<bool>("select exists (select from outbox_group)").await
+    })
+    .await;
+    drop(relay);
+    let told: Vec<String> = stage.ask("select array_agg('1-' || seq order by seq) from outbox").await;
+    let on_lane = async || -> Vec<String> {
+        let lane = "select coalesce(array_agg(headers ->> 'outbox-entry' order by seq), '{}') from outbox where stream = 's:g:replay'";
+        stage.ask(lane).await
+    };
+    let wire = Proxy::to(stage.postgres.port()).await;
+    let mut turns = Turns::of(&wire, side, 10).one_in(5);
+    while let Some(turn) = turns.another() {
+        stage.sql("delete from outbox where stream = 's:g:replay'").await;
+        // Two portions of six.
+        let start = || {
+            let span = ["replay", "--stream", "s", "--group", "g", "--from", "1", "--rate", "6"];
+            let mut command = stage.command(&span);
+            command.env("DATABASE_URL", stage.database_url_over(&wire));
+            Child::spawn(command)
+        };
+        let killed = turns.kill(start, async |replay| replay.has_ended()).await;
+        eventually("its transaction to be over", async || {
+            stage.ask::<bool>("select count(*) = 0 from pg_stat_activity where state like '%in transaction%'").await
+        })
+        .await;
+        let done = on_lane().await;
+        assert_eq!(done, told[..done.len()], "a beginning of the span, each once, turn {turn}");
+        assert!(done.len() % 6 == 0 && (killed || done.len() == 12), "whole portions, turn {turn}: {done:?}");
+        let last = done.last().map_or(0, |last| last[2..].parse().expect("a number"));
+        let from = (last + 1).to_string();
+        let rest = ["replay", "--stream", "s", "--group", "g", "--from", &from, "--rate", "100000"];
+        let mut next = Child::spawn(stage.command(&rest));
+        assert_eq!(next.wait().await, 0, "{}", next.log());
+        assert_eq!(on_lane().await, told, "turn {turn}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_of_a_span_that_is_killed_before_any_request_arrives_goes_on_behind_what_is_on_the_lane() {
+    span_killed(Side::Request).await;
+}
+
+#[tokio::test]
+async fn a_replay_of_a_span_that_is_killed_before_any_reply_arrives_goes_on_behind_what_is_on_the_lane() {
+    span_killed(Side::Reply).await;
 }
 
 /// Whoever makes it take effect at last.
@@ -277,7 +352,8 @@ async fn consumer_killed(side: Side) {
     let flags =
         |attempts_max| ["--stream", "s", "--group", "g", "--claim-after-ms", "400", "--attempts-max", attempts_max];
     let lane = "s:g:replay";
-    for turn in 1.. {
+    let mut turns = Turns::of(&wire, side, 10).one_in(2);
+    while let Some(turn) = turns.another() {
         let id = format!("again-{turn}");
         // It fails at its first attempt, which is one too many only for the first consumer.
         enqueue_told(&stage, "s", &id, "k", &json!({"do": "flaky"})).await;
@@ -299,27 +375,14 @@ async fn consumer_killed(side: Side) {
         .await;
 
         let settled = async || effects.of("g").await.contains(&id) && pending(&stage.redis, lane, "g").await == 0;
-        let halt = wire.halt_at(turn, side);
-        let mut killed = consume_over(&stage.redis_url_over(&wire), &stage, &flags("1000"));
-        let over = tokio::select! {
-            () = halt.reached() => false,
-            () = eventually("it to be settled", settled) => true,
-        };
-        killed.kill_9();
-        killed.wait().await;
-        wire.thaw();
-        wire.cut();
+        let start = || consume_over(&stage.redis_url_over(&wire), &stage, &flags("1000"));
+        turns.kill(start, async |_| settled().await).await;
         let mut heir = consume(&stage, &flags("1000"));
         eventually("it to be settled", settled).await;
         let times = effects.of("g").await.iter().filter(|done| **done == id).count();
         assert_eq!((times, stage.length("s:g:dead").await), (1, 0), "after turn {turn}");
         heir.kill_9();
         heir.wait().await;
-        if over {
-            assert!(turn > 10, "a consumer takes more than {turn} turns");
-            println!("{} turns", turn - 1);
-            return;
-        }
     }
 }
 
@@ -341,24 +404,18 @@ async fn a_pause_whose_asker_is_killed_is_there_or_not_and_can_be_asked_for_agai
     let paused = async || -> bool {
         stage.ask("select exists (select from outbox_stream where stream = 's' and paused_at is not null)").await
     };
+    let wire = Proxy::to(stage.postgres.port()).await;
     let mut sent = 0;
     for side in [Side::Request, Side::Reply] {
-        for turn in 1.. {
-            let mut ended = 0;
+        let mut turns = Turns::of(&wire, side, 4).one_in(3);
+        while let Some(turn) = turns.another() {
             for (verb, is_done) in [("pause", true), ("resume", false)] {
-                // Of its own: a turn that never came must not halt whoever asks next.
-                let wire = Proxy::to(stage.postgres.port()).await;
-                let halt = wire.halt_at(turn, side);
-                let mut command = stage.command(&[verb, "s"]);
-                command.env("DATABASE_URL", stage.database_url_over(&wire));
-                let mut asker = Child::spawn(command);
-                tokio::select! {
-                    () = halt.reached() => {}
-                    () = eventually("it to end", async || asker.has_ended()) => ended += 1,
-                }
-                asker.kill_9();
-                asker.wait().await;
-                drop(wire);
+                let start = || {
+                    let mut command = stage.command(&[verb, "s"]);
+                    command.env("DATABASE_URL", stage.database_url_over(&wire));
+                    Child::spawn(command)
+                };
+                turns.kill(start, async |asker| asker.has_ended()).await;
                 let mut again = Child::spawn(stage.command(&[verb, "s"]));
                 assert_eq!(again.wait().await, 0, "{}", again.log());
                 assert_eq!(paused().await, is_done, "{verb}, after turn {turn}");
@@ -369,10 +426,6 @@ async fn a_pause_whose_asker_is_killed_is_there_or_not_and_can_be_asked_for_agai
             }
             sent += 1;
             stage.until_arrived_by_itself("s", sent).await;
-            if ended == 2 {
-                assert!(turn > 3, "a pause takes more than {turn} turns");
-                break;
-            }
         }
     }
     assert_eq!(stage.assert_whole(&["s"]).await, sent);

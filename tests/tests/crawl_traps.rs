@@ -1,8 +1,12 @@
 //! What the web puts in a crawler's way: bombs, loops, lies, broken text. None of it stops the crawl of the rest.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outbox_tests::{Newsroom, Reply, Site, article, eventually, text};
+use tokio::net::TcpListener;
 
 /// A site with a trap at /trap and an article at /good; returns what was said of the trap.
 async fn outcome_of(trap: Reply) -> String {
@@ -50,12 +54,94 @@ async fn a_circle_of_redirects_ends() {
     assert!(said.contains("redirect"), "{said}");
 }
 
+/// Whoever comes is noted, and answered by nobody.
+struct Trap {
+    address: SocketAddr,
+    visitors: Arc<AtomicUsize>,
+}
+
+impl Trap {
+    /// At an address of this machine that is not the site's; not every system has many.
+    async fn inside() -> Self {
+        match TcpListener::bind("127.0.0.2:0").await {
+            Ok(listener) => Self::lay(listener),
+            Err(_) => Self::lay(TcpListener::bind("[::1]:0").await.expect("one of this machine's addresses")),
+        }
+    }
+
+    fn lay(listener: TcpListener) -> Self {
+        let visitors = Arc::new(AtomicUsize::new(0));
+        let noted = Arc::clone(&visitors);
+        let address = listener.local_addr().expect("it is bound");
+        tokio::spawn(async move {
+            while listener.accept().await.is_ok() {
+                noted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { address, visitors }
+    }
+
+    fn visitors(&self) -> usize {
+        self.visitors.load(Ordering::SeqCst)
+    }
+}
+
+/// `fallah once` as somebody runs it who has left one address to it, that of the site.
+async fn once_with_leave_for_the_site_alone(newsroom: &Newsroom, more: &[(&str, &str)]) -> String {
+    let mut once = tokio::process::Command::new(outbox_tests::binary("fallah"));
+    once.args(["once", "--allow-net", "127.0.0.1/32", "--retry-delay-min", "2m", "--sources"]);
+    once.arg(newsroom.settings_file()).env("DATABASE_URL", &newsroom.database_url).envs(more.iter().copied());
+    let said = once.output().await.expect("it runs");
+    String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned()
+}
+
 #[tokio::test]
 async fn a_redirect_into_the_private_net_is_not_followed() {
-    for inside in ["http://169.254.169.254/latest/", "http://10.0.0.1/", "http://[::1]/", "file:///etc/passwd"] {
-        let said = outcome_of(Reply::moved(inside)).await;
-        assert!(!said.contains("read"), "{inside}: {said}");
+    let newsroom = Newsroom::open().await;
+    let inside = Trap::inside().await;
+    let port = inside.address.port();
+    let ways_in = [
+        format!("http://{}/", inside.address),
+        format!("http://2130706434:{port}/"),
+        format!("//0x7f.2:{port}/latest/meta-data/"),
+        format!("http://[::ffff:127.0.0.2]:{port}/"),
+        format!("http://[::1]:{port}/"),
+        "http://169.254.169.254/latest/".to_owned(),
+        "file:///etc/passwd".to_owned(),
+    ];
+    let traps: Vec<String> = (0..ways_in.len()).map(|nth| format!("/trap{nth}")).collect();
+    for (path, way_in) in traps.iter().zip(&ways_in) {
+        newsroom.site.put(path, Reply::moved(way_in));
     }
+    newsroom.site.article("/good", "A good headline", &text(1));
+    let paths: Vec<&str> = traps.iter().map(String::as_str).chain(["/good"]).collect();
+    newsroom.site.sitemap("/sitemap.xml", &paths);
+    once_with_leave_for_the_site_alone(&newsroom, &[]).await;
+
+    assert_eq!(inside.visitors(), 0, "nobody came where the redirects lead");
+    assert_eq!(newsroom.event_count().await, 1, "the good one is there, and only that");
+    for (path, way_in) in traps.iter().zip(&ways_in) {
+        assert_eq!(newsroom.site.visits_to(path), 1, "{way_in}");
+        let said: String = newsroom.ask(&format!("select outcome from fallah.page where url like '%{path}'")).await;
+        println!("{way_in}: {said}");
+        assert!(!said.contains("read"), "{way_in}: {said}");
+    }
+}
+
+/// A proxy would resolve names in our place, and go where we must not.
+#[tokio::test]
+async fn no_proxy_of_the_environment_is_asked() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.article("/a", "A headline", &text(1));
+    let proxy = Trap::lay(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+    let url = format!("http://{}", proxy.address);
+    let names = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let mut settings: Vec<(&str, &str)> = names.iter().map(|name| (*name, url.as_str())).collect();
+    settings.extend([("NO_PROXY", ""), ("no_proxy", "")]);
+    once_with_leave_for_the_site_alone(&newsroom, &settings).await;
+    assert_eq!(newsroom.event_count().await, 1, "the site was read");
+    assert_eq!(proxy.visitors(), 0);
 }
 
 #[tokio::test]

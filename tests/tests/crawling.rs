@@ -1,7 +1,7 @@
 //! From a page to an item and its event: what is new, changed, moved, gone and back again.
 
 use contract::Removal;
-use outbox_tests::{Newsroom, Reply, article, eventually, text};
+use outbox_tests::{Child, Newsroom, Reply, Signal, article, eventually, text};
 
 /// One article that has been read.
 async fn newsroom_with_one() -> Newsroom {
@@ -506,4 +506,31 @@ async fn a_crawl_that_runs_sees_what_is_new_by_itself() {
     newsroom.site.sitemap("/sitemap.xml", &["/a"]);
     eventually("the article is told", async || newsroom.event_count().await == 1).await;
     running.abort();
+}
+
+#[tokio::test]
+async fn a_scraper_that_starts_before_its_postgres_waits_for_it() {
+    let newsroom = Newsroom::open().await;
+    newsroom.site.sitemap("/sitemap.xml", &["/a"]);
+    newsroom.site.article("/a", "The first headline", &text(1));
+    newsroom.postgres.stop();
+    let mut scraper = Child::spawn(newsroom.command("run", &[]));
+    scraper.saw("Postgres is away; everything waits").await;
+    newsroom.postgres.restart().await;
+    eventually("the article to be told", async || newsroom.event_count().await == 1).await;
+    scraper.signal(Signal::Term);
+    assert_eq!(scraper.wait().await, 0);
+
+    // It can be asked to stop while it waits; and what no waiting mends it does not wait for.
+    newsroom.postgres.stop();
+    let mut scraper = Child::spawn(newsroom.command("run", &[]));
+    scraper.saw("Postgres is away; everything waits").await;
+    scraper.signal(Signal::Term);
+    assert_eq!(scraper.wait().await, 0);
+    newsroom.postgres.restart().await;
+    let mut command = newsroom.command("run", &[]);
+    command.env("DATABASE_URL", newsroom.database_url.replace("/test_1", "/elsewhere"));
+    let mut scraper = Child::spawn(command);
+    assert_eq!(scraper.wait().await, 1);
+    assert!(scraper.log().contains("database \"elsewhere\" does not exist"), "{}", scraper.log());
 }

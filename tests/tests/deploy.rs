@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use outbox_tests::binary;
+use outbox_tests::{binary, skipped};
 use serde_json::Value;
 
 use crate::deploy_machines::containers;
@@ -111,7 +111,7 @@ pub(crate) fn found(program: &str) -> Option<PathBuf> {
     let installed = std::env::split_paths(&path).map(|folder| folder.join(program)).collect::<Vec<_>>();
     let found = brought.chain(installed).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("{program} is not installed, so this was not checked with it");
+        skipped(&format!("what {program} checks: it is not installed here"));
     }
     found
 }

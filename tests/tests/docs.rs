@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use contract::{Export, STREAM};
 use outbox::Event;
-use outbox_tests::{Child, Program, Surface, Works, binary, eventually, programs_of_postgres, text, told};
+use outbox_tests::{Child, Program, Surface, Works, binary, eventually, programs_of_postgres, skipped, text, told};
 use serde_json::json;
 
 /// Each line: a word of the pages, and which place of this test takes its place.
@@ -43,9 +43,10 @@ const LONGEST: Duration = Duration::from_secs(90);
 const PREAMBLE: &str = r#"set -euo pipefail
 # What does not end when it is asked to is killed, and tells so by its exit code.
 for_a_while() { timeout --preserve-status --signal=INT --kill-after=30 4 "$@" </dev/null; }
+# In the foreground: some shells start what they run in a group of its own, and who is in none of the terminal's is halted by it.
 on_a_terminal() {
     if ! script --version 2>/dev/null | grep -q util-linux; then echo "SKIPPED: no terminal for $1"; return; fi
-    script --quiet --return --command "timeout --preserve-status --signal=INT --kill-after=30 4 $1" /dev/null </dev/null
+    script --quiet --return --command "timeout --foreground --preserve-status --signal=INT --kill-after=30 4 $1" /dev/null </dev/null
 }
 ours() {
     local program=$1
@@ -301,7 +302,7 @@ impl Ground {
                     self.run(command).await
                 }
                 None => {
-                    println!("SKIPPED {}:{}: there is no python3 with redis-py", block.page, block.line);
+                    skipped(&format!("{}:{}: there is no python3 with redis-py", block.page, block.line));
                     Ok(())
                 }
             },
@@ -347,7 +348,7 @@ async fn every_command_and_statement_of_the_pages_works() {
             continue;
         }
         if let Some(tool) = missing.iter().find(|tool| block.text.contains(*tool)) {
-            println!("SKIPPED {place}: {tool} is not installed here");
+            skipped(&format!("{place}: {tool} is not installed here"));
             continue;
         }
         let since = Instant::now();

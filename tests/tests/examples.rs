@@ -1,10 +1,11 @@
 //! The examples do what they say: each is run as a user runs it, with a relay between them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use outbox::Event;
-use outbox_tests::{Child, Signal, Stage, binary, eventually, pending};
+use outbox_tests::{Child, Signal, Stage, binary, eventually, pending, skipped};
 
 fn example(stage: &Stage, name: &str, arguments: &[&str]) -> Child {
     let mut command = Command::new(binary(&format!("examples/{name}")));
@@ -67,10 +68,15 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
         assert_eq!(child.wait().await, 0, "{}", child.log());
         child.log()
     };
-    let said = consume("4").await;
-    assert!(said.contains("goodbye: 3 orders of 600 cents"), "{said}");
-    assert_eq!(said.matches(" took effect").count(), 3, "{said}");
-    assert_eq!(pending(&stage.redis, "orders", "counts").await, 0);
+    // What others tell of themselves, one that has just begun and one that writes nonsense, is theirs.
+    let others = [("another", r#"{"processed": 0, "last_active_at": null}"#), ("nonsense", "no JSON")];
+    for (name, told) in others {
+        stage.redis.command(&["HSET", "orders:counts:stats", name, told]).await;
+    }
+    let mut reader = start(&[]);
+    reader.saw("is a dead letter").await;
+    eventually("all to be settled", async || reader.log().matches(" took effect").count() == 3).await;
+    eventually("all to be settled", async || pending(&stage.redis, "orders", "counts").await == 0).await;
     let letter = "from outbox_dead_letter where group_name = 'counts' and id = 'poison' and replayed_at is null";
     eventually("the relay to bring the dead letter home", async || {
         stage.ask::<bool>(&format!("select exists (select {letter})")).await
@@ -83,12 +89,19 @@ async fn the_reader_in_python_counts_once_claims_what_others_left_and_buries_poi
                   from stream_consumer_stats where consumer_group = 'counts' and last_active_at > now() - interval '1 minute'";
     eventually("what the reader has done", async || {
         let told: Option<String> = sqlx::query_scalar(told).fetch_optional(&stage.pool).await.expect("a view");
-        told.map(|told| assert_eq!(told, "3 1 0 1"))
+        told.as_deref() == Some("3 1 0 1")
     })
     .await;
     let status = stage.command(&["status"]).output().expect("it runs");
     let status = String::from_utf8_lossy(&status.stdout).into_owned();
     assert!(status.lines().any(|line| line.contains(" counts-") && line.contains(" 3 ")), "{status}");
+    // Who leaves takes its own along, and nobody else's.
+    reader.signal(Signal::Int);
+    assert_eq!(reader.wait().await, 0, "{}", reader.log());
+    assert!(reader.log().contains("goodbye: 3 orders of 600 cents"), "{}", reader.log());
+    let left: BTreeMap<String, String> =
+        redis::from_redis_value(stage.redis.command(&["HGETALL", "orders:counts:stats"]).await).expect("a hash");
+    assert_eq!(left, others.map(|(name, told)| (name.to_owned(), told.to_owned())).into());
 
     // All of it once more, the poison in both lanes: nothing counts twice.
     let replay = stage.command(&["dead", "replay", "--group", "counts"]).output().expect("it runs");
@@ -121,7 +134,7 @@ pub(crate) fn python() -> Option<PathBuf> {
     };
     let installed = PathBuf::from("python3");
     if let Err(why) = said(Command::new(&installed).arg("--version")) {
-        eprintln!("SKIPPED: there is no python3 to run outbox/examples/consume.py: {why}");
+        skipped(&format!("outbox/examples/consume.py: there is no python3: {why}"));
         return None;
     }
     let has_redis = |python: &Path| said(Command::new(python).args(["-c", "import redis"]));
@@ -139,7 +152,7 @@ pub(crate) fn python() -> Option<PathBuf> {
             panic!("pip brings no redis-py: {why}")
         }
         Err(why) => {
-            eprintln!("SKIPPED: pip brings no redis-py, so outbox/examples/consume.py is not run: {why}");
+            skipped(&format!("outbox/examples/consume.py: pip brings no redis-py: {why}"));
             None
         }
     }

@@ -15,7 +15,8 @@ use tokio::task::JoinHandle;
 
 /// About so large are events here, and they cannot be compressed.
 const EVENT_BYTES: usize = 20_000;
-const GROUP: [&str; 8] = ["--stream", "s", "--group", "g", "--claim-after-ms", "500", "--attempts-max", "2"];
+/// An attempt that is counted is the last one, and buries its event: so where nothing is buried none was counted.
+const GROUP: [&str; 8] = ["--stream", "s", "--group", "g", "--claim-after-ms", "500", "--attempts-max", "1"];
 
 /// A producer that goes on, whatever it is told.
 struct Writer {
@@ -190,7 +191,7 @@ async fn a_full_disk_under_the_archives_folder_costs_no_attempt_and_loses_nothin
     let events = |numbers: std::ops::Range<u32>| -> Vec<_> {
         numbers.map(|nth| story(&format!("p{nth}"), 1, &format!("{long}{nth}")).event()).collect()
     };
-    let archive = cellar.run(&["--attempts-max", "2", "--write-max", "1s"]);
+    let archive = cellar.run(&["--attempts-max", "1", "--write-max", "1s"]);
     cellar.tell(&events(0..10)).await;
     cellar.until_settled().await;
 

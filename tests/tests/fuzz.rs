@@ -5,7 +5,13 @@
 //!
 //! | reads | tests |
 //! |---|---|
-//! | the relay's HTTP surface | `tests/tests/admin.rs: nothing_that_is_sent_to_it_is_answered_with_a_failure_of_ours` |
+//! | the relay's HTTP surface | `tests/tests/admin.rs: nothing_that_is_sent_to_it_is_answered_with_a_failure_of_ours`, `tests/tests/intruders.rs: nothing_that_anybody_sends_is_a_failure_of_ours` |
+//! | the HTTP of all the others: paths, cursors, headers | `tests/tests/fuzz/requests.rs: nothing_that_is_sent_to_readers_pages_is_a_failure_of_ours`, `tests/tests/fuzz/requests.rs: nothing_that_is_sent_to_who_tells_of_itself_is_a_failure_of_ours` |
+//! | letters that consumers leave in Redis | `tests/tests/fuzz/left_in_redis.rs: whatever_lies_in_a_tray_is_taken_away_and_the_relay_goes_on` |
+//! | what consumers say of themselves there | `tests/tests/fuzz/left_in_redis.rs: whatever_consumers_say_of_themselves_the_relay_goes_on` |
+//! | what is masked | `relay/src/mask/cases.rs: whatever_is_masked_stays_what_it_was_but_for_what_is_hidden`, `relay/src/mask/cases.rs: what_is_hidden_is_hidden_wherever_it_stands` |
+//! | traces, as producers write them | `relay/src/spans.rs: any_header_is_a_trace_or_none`, `outbox/src/trace.rs: any_header_is_a_trace_or_none` |
+//! | dates on pages | `services/fallah/src/extract/date/mod.rs: any_text_is_a_date_or_none` |
 //! | payloads, as producers are checked | `outbox/src/json.rs: whatever_passes_can_be_read_back` |
 //! | sitemaps, as any bytes | `services/fallah/src/sitemap/tests/bounds.rs: any_bytes_end` |
 //! | their dates | `services/fallah/src/sitemap/date.rs: any_text_is_a_date_or_none` |
@@ -19,6 +25,9 @@
 //! | what is searched | `services/bisan/src/fold.rs: folding_is_safe_for_any_text` |
 //! | what was found | `services/bisan/src/search/snippet.rs: marks_lie_within_the_text` |
 
+mod left_in_redis;
+mod requests;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,10 +40,9 @@ use fallah::guard::Guard;
 use fallah::robots::Robots;
 use fallah::sitemap::{self, Limits};
 use outbox::{EntryId, Envelope};
-use outbox_tests::{Reading, address, cases, get_json, mangled, told};
+use outbox_tests::{Cellar, Reading, Store, address, cases, drawn, fuzzer, get_json, mangled, told};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -49,13 +57,7 @@ fn each<Value: std::fmt::Debug>(few: u32, strategy: &impl Strategy<Value = Value
         prop_assert!(begun.elapsed() < CASE_TIME_MAX, "it took {:?}", begun.elapsed());
         Ok(())
     };
-    TestRunner::new(config).run(strategy, timed).unwrap_or_else(|error| panic!("{error}"));
-}
-
-/// Cases for what has to be awaited.
-fn drawn(few: u32, strategy: &impl Strategy<Value = Vec<u8>>) -> Vec<Vec<u8>> {
-    let mut runner = TestRunner::default();
-    (0..cases(few)).map(|_| strategy.new_tree(&mut runner).expect("nothing is filtered out").current()).collect()
+    fuzzer(config).run(strategy, timed).unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -235,7 +237,8 @@ fn has_integers_alone(value: &serde_json::Value) -> bool {
     }
 }
 
-/// Both programs that import files of lines, each with one file of damaged lines.
+/// Both programs that import files of lines, each with one file of damaged lines, into what they keep: Postgres and a folder, and
+/// SQLite.
 #[tokio::test]
 async fn lines_of_anything_are_counted_as_read_or_as_bad() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -244,17 +247,20 @@ async fn lines_of_anything_are_counted_as_read_or_as_bad() {
     std::fs::write(&file, [lines.join(&b'\n'), b"\n".to_vec()].concat()).expect("written");
     let name = file.to_str().expect("a plain path");
 
-    let mut hasad = std::process::Command::new(outbox_tests::binary("hasad"));
-    hasad.args(["import-ndjson", name, "--without-end", "--dry-run", "--json"]);
-    hasad.env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").env("HASAD_STORE", folder.path());
+    let cellar = Cellar::open(Store::Folder).await;
     let reading = Reading::open().await;
-    for mut command in [hasad, reading.command(&["rebuild", "--json", "--without-end", "--from-hasad", name])] {
-        let output = command.output().expect("the program can be started");
+    for command in [
+        cellar.command(&["import-ndjson", name, "--without-end", "--json"]),
+        reading.command(&["rebuild", "--json", "--without-end", "--from-hasad", name]),
+    ] {
+        let output = tokio::process::Command::from(command).output().await.expect("the program can be started");
         let said = lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(!said.contains("panicked"), "{said}");
         assert!(!said.contains('\u{1b}') && !said.contains('\0'), "{said:?}");
     }
+    cellar.assert_sound().await;
+    assert!(reading.verb(&["verify", "--full"]).status.success());
 }
 
 /// A server that gives one answer after the other, whatever it is asked.

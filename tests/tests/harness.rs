@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use outbox_tests::{Child, Postgres, Proxy, Redis, Side, Signal, eventually};
+use outbox_tests::{Child, Postgres, Proxy, Redis, Side, Signal, Turns, eventually};
 use redis::{AsyncCommands, RedisResult, Value};
 use sqlx::{Connection, PgConnection};
 use tokio::net::TcpStream;
@@ -354,6 +354,41 @@ async fn not_one_byte_passes_after_a_halt() {
             writer.await.unwrap();
         }
         assert_eq!(redis.command(&["GET", "k"]).await, at_halt);
+    }
+}
+
+#[tokio::test]
+async fn whoever_speaks_over_a_wire_dies_at_each_of_its_turns_and_once_not_at_all() {
+    let redis = Redis::start().await;
+    let wire = Proxy::to(redis.port()).await;
+    let port = wire.port().to_string();
+    let three =
+        "exec 3<>/dev/tcp/127.0.0.1/$0; for n in 1 2 3; do printf 'INCR k\\r\\n' >&3; read -r answer <&3; done";
+    let start = || {
+        let mut command = Command::new("bash");
+        command.args(["-c", three, &port]);
+        Child::spawn(command)
+    };
+    for (side, expected) in [(Side::Request, [0, 1, 2, 3]), (Side::Reply, [1, 2, 3, 3])] {
+        let (mut done, mut killed) = (vec![], vec![]);
+        let mut turns = Turns::of(&wire, side, 3).one_in(1);
+        while turns.another().is_some() {
+            redis.command(&["SET", "k", "0"]).await;
+            killed.push(turns.kill(start, async |child| child.has_ended()).await);
+            done.push(redis::from_redis_value::<i64>(redis.command(&["GET", "k"]).await).unwrap());
+        }
+        assert_eq!((&done[..], &killed[..]), (&expected[..], &[true, true, true, false][..]), "{side:?}");
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "a run takes more than 3 turns")]
+async fn a_run_that_takes_no_turns_does_not_pass_for_one_that_was_killed_at_each() {
+    let redis = Redis::start().await;
+    let wire = Proxy::to(redis.port()).await;
+    let mut turns = Turns::of(&wire, Side::Request, 3);
+    while turns.another().is_some() {
+        turns.kill(|| Child::spawn(Command::new("true")), async |child| child.has_ended()).await;
     }
 }
 

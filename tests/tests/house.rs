@@ -237,14 +237,21 @@ fn what_may_come_in_is_checked_before_each_commit() {
     assert!(strangers.is_empty(), "{strangers:?}");
 }
 
-/// What all.rs does not name would be neither built nor run, and nobody would miss it.
+/// What all.rs does not name, or the file above a folder, would be neither built nor run, and nobody would miss it.
 #[test]
 fn every_file_of_tests_is_run() {
-    let named = read("tests/tests/all.rs");
-    for file in fs::read_dir(root().join("tests/tests")).expect("readable") {
-        let path = file.expect("readable").path();
-        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
-        assert!(name == "all" || named.lines().any(|line| line == format!("mod {name};")), "all.rs lacks mod {name}");
+    let mut open = vec![("tests/tests/all.rs".to_owned(), root().join("tests/tests"))];
+    while let Some((above, folder)) = open.pop() {
+        let named = read(&above);
+        for file in fs::read_dir(folder).expect("readable") {
+            let path = file.expect("readable").path();
+            let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            let is_named = named.lines().any(|line| line == format!("mod {name};"));
+            assert!(name == "all" || is_named, "{above} lacks mod {name}");
+            if path.is_dir() {
+                open.push((format!("tests/tests/{name}.rs"), path));
+            }
+        }
     }
 }
 
@@ -274,16 +281,43 @@ fn every_threat_has_a_test() {
     }
 }
 
+/// Each test that is named, with its file. A name that stands alone is one of the file that its line named last.
 fn links(page: &str) -> Vec<(String, String)> {
-    let codes = page.split('`').skip(1).step_by(2);
-    codes
-        .filter_map(|code| code.split_once(".rs: "))
-        .map(|(file, test)| (file.to_owned(), test.trim().to_owned()))
-        .collect()
+    let is_name = |code: &str| {
+        code.matches('_').count() >= 3
+            && code.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut links = vec![];
+    for line in page.lines() {
+        let mut last: Option<&str> = None;
+        for code in line.split('`').skip(1).step_by(2) {
+            if let Some((file, test)) = code.split_once(".rs: ") {
+                last = Some(file);
+                links.push((file.to_owned(), test.trim().to_owned()));
+            } else if let Some(file) = code.strip_suffix(".rs").filter(|file| file.contains('/')) {
+                last = Some(file);
+            } else if let Some(file) = last.filter(|_| is_name(code)) {
+                links.push((file.to_owned(), code.to_owned()));
+            }
+        }
+    }
+    links
+}
+
+#[test]
+fn names_that_stand_alone_are_tests_of_the_file_before_them() {
+    let page = "| x | `a/b.rs: one_test`, `and_one_more_test`, `some_word` | `c/d.rs`, such as `yet_one_more_test` |\n`of_no_file_at_all`";
+    let found = links(page);
+    let found: Vec<_> = found.iter().map(|(file, test)| (file.as_str(), test.as_str())).collect();
+    assert_eq!(found, [("a/b", "one_test"), ("a/b", "and_one_more_test"), ("c/d", "yet_one_more_test")]);
 }
 
 fn is_test(file: &str, test: &str) -> bool {
     let code = fs::read_to_string(root().join(format!("{file}.rs"))).unwrap_or_default();
+    // The trials of the checker are alike but for their names, and one macro makes them.
+    if code.contains("\ntrials! {") && code.contains(&format!("\n    {test}: \"")) {
+        return true;
+    }
     let at = code.find(&format!("fn {test}("));
     // Its attribute stands close above it; a property's may stand above its whole block.
     at.is_some_and(|at| {

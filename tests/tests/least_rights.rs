@@ -3,19 +3,13 @@
 use std::collections::BTreeSet;
 
 use outbox::Event;
-use outbox_tests::{Child, Stage, config, eventually};
-use relay::Relay;
+use outbox_tests::{Child, Stage, eventually, rights};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-
-fn file(name: &str) -> String {
-    let path = format!("{}/../docs/rights/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// The roles of the file, each with a user who is nothing else.
 async fn stage() -> Stage {
     let stage = Stage::set().await;
-    stage.sql(&file("postgres.sql")).await;
+    stage.sql(&rights::postgres()).await;
     for role in ["producer", "relay", "operator", "reader"] {
         stage.sql(&format!("create role a_{role} login; grant outbox_{role} to a_{role}")).await;
     }
@@ -30,28 +24,11 @@ async fn connect(stage: &Stage, role: &str) -> PgConnection {
     PgConnection::connect(&url_of(stage, role)).await.expect("a user who may connect")
 }
 
-/// What a role was granted: each privilege with its table.
-async fn grants(stage: &Stage, role: &str) -> Vec<(String, String)> {
-    let found: Vec<(String, String)> = sqlx::query_as(
-        "select lower(privilege), name from (
-             select a.privilege_type as privilege, c.relname::text as name
-               from pg_class c cross join lateral aclexplode(c.relacl) a
-              where a.grantee = $1::regrole and c.relnamespace = 'public'::regnamespace) g
-          order by 2, 1",
-    )
-    .bind(format!("outbox_{role}"))
-    .fetch_all(&stage.pool)
-    .await
-    .expect("the catalogue can be read");
-    assert!(!found.is_empty());
-    found
-}
-
 /// Takes each right of a role away, asks whether all still works, and gives it back. Returns those that nobody missed.
 async fn not_missed(stage: &Stage, role: &str, works: impl AsyncFn() -> bool) -> Vec<String> {
     assert!(works().await, "with all of its rights a {role} can do its work");
     let mut idle = vec![];
-    for (privilege, name) in grants(stage, role).await {
+    for (privilege, name) in rights::granted(&stage.pool, role).await {
         stage.sql(&format!("revoke {privilege} on {name} from outbox_{role}")).await;
         if works().await {
             idle.push(format!("{privilege} on {name}"));
@@ -79,22 +56,6 @@ async fn a_producer_needs_each_of_its_rights_and_has_no_other() {
         ["delete from outbox", "update outbox set type = 'x'", "truncate outbox", "select * from outbox_dead_letter"]
     {
         assert!(sqlx::raw_sql(statement).execute(&mut db).await.is_err(), "{statement}");
-    }
-}
-
-#[tokio::test]
-async fn a_relay_needs_each_of_its_rights_and_says_which_is_missing() {
-    let stage = stage().await;
-    let settings = config(&url_of(&stage, "relay"), &stage.redis.url(), &["--lease", "0"]);
-    Relay::connect(settings.clone()).await.map(drop).expect("with all of its rights it works");
-    for (privilege, name) in grants(&stage, "relay").await {
-        stage.sql(&format!("revoke {privilege} on {name} from outbox_relay")).await;
-        let refusal = Relay::connect(settings.clone()).await.map(drop).expect_err("it needs each").to_string();
-        assert!(
-            refusal.contains(&format!("{privilege} on {name}")) || refusal.contains("permission denied"),
-            "{privilege} on {name}: {refusal}"
-        );
-        stage.sql(&format!("grant {privilege} on {name} to outbox_relay")).await;
     }
 }
 
@@ -252,9 +213,8 @@ fn the_rules_for_redis_are_those_of_the_documentation() {
         // In a table a bar is written with a backslash.
         let told: Vec<String> = told.iter().map(|right| right.replace('\\', "")).collect();
         let told: BTreeSet<&str> = told.iter().map(String::as_str).collect();
-        let rules = file("redis.acl");
-        let rule = rules.lines().find(|line| line.starts_with(&format!("user {user} "))).expect("the rule is there");
-        let given: BTreeSet<&str> = rule.split_whitespace().filter(|word| word.starts_with('+')).collect();
+        let given = rights::redis(user);
+        let given: BTreeSet<&str> = given.iter().map(String::as_str).collect();
         let elsewhere = BTreeSet::from(["+cluster", "+select"]);
         assert_eq!(told.difference(&elsewhere).collect::<Vec<_>>(), given.iter().collect::<Vec<_>>(), "{user}");
     }

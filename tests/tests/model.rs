@@ -166,6 +166,26 @@ fn a_rebuild_at_the_wrong_position_is_found() {
     assert_eq!(found_planted(Planted::RebuildsAtTheTop, scenario), Promise::NeverLost);
 }
 
+/// It is read when nobody who could have committed it is left.
+#[test]
+fn a_read_of_what_is_not_committed_is_found() {
+    let scenario = Scenario { rollbacks: true, ..ONE_RELAY };
+    assert_eq!(found_planted(Planted::ReadsWhatIsNotCommitted, scenario), Promise::OnlyCommitted);
+}
+
+/// What had committed in time is sent behind what was written after it.
+#[test]
+fn an_overtaking_that_takes_along_what_has_committed_is_found() {
+    let scenario = Scenario { writers: 3, overtakings: 1, ..ONE_RELAY };
+    assert_eq!(found_planted(Planted::OvertakesWhatIsThere, scenario), Promise::OrderKept);
+}
+
+#[test]
+fn an_inbox_that_is_lost_with_redis_is_found() {
+    let scenario = Scenario { group: true, flushes: 1, ..ONE_RELAY };
+    assert_eq!(found_planted(Planted::RemembersInRedis, scenario), Promise::OneEffect);
+}
+
 /// The model's frontier is written anew, in bits. Whatever it is shown, the relay's own says the same.
 #[test]
 fn the_models_frontier_is_the_relays() {

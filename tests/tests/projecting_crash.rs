@@ -4,7 +4,7 @@
 use std::process::Command;
 
 use bisan::Goal;
-use outbox_tests::{Child, Proxy, Redis, SearchServer, Shelf, Side, binary, eventually, said};
+use outbox_tests::{Child, Proxy, Redis, SearchServer, Shelf, Side, Turns, binary, said};
 
 fn bisan(shelf: &Shelf, server: &SearchServer, port: Option<u16>, verb: &[&str]) -> Command {
     let mut command = Command::new(binary("bisan"));
@@ -18,46 +18,21 @@ fn bisan(shelf: &Shelf, server: &SearchServer, port: Option<u16>, verb: &[&str])
     command
 }
 
-/// Kills a process when the turn comes, on one side of the wire. Whether it had ended before.
-async fn killed_at(
-    wire: &Proxy,
-    turn: usize,
-    side: Side,
-    mut child: Child,
-    ended: impl AsyncFnMut() -> bool,
-) -> bool {
-    let halt = wire.halt_at(turn, side);
-    let mut ended = ended;
-    let over = tokio::select! {
-        () = halt.reached() => false,
-        () = eventually("its work is done", async || ended().await) => true,
-    };
-    child.kill_9();
-    child.wait().await;
-    wire.thaw();
-    wire.cut();
-    over
-}
-
 async fn killed_while_projecting(side: Side) {
     let (server, redis) = (SearchServer::open().await, Redis::start().await);
     let wire = Proxy::to(server.port()).await;
     let shelf = Shelf::with(5);
     let redis_url = redis.url();
-    for turn in 1.. {
+    let mut turns = Turns::of(&wire, side, 4);
+    while let Some(turn) = turns.another() {
         shelf.put((1..=5).map(|number| said(number, 10 * turn as u64, &format!("Edition {turn} of {number}"))));
         shelf.delete(6 - (turn as u32 % 5), 10 * turn as u64 + 5);
         let flags = ["run", "--redis-url", &redis_url, "--listen", "127.0.0.1:0", "--batch-wait-max", "0"];
-        let child = Child::spawn(bisan(&shelf, &server, Some(wire.port()), &flags));
-        let over = killed_at(&wire, turn, side, child, async || shelf.dirty() == 0).await;
+        let start = || Child::spawn(bisan(&shelf, &server, Some(wire.port()), &flags));
+        turns.kill(start, async |_| shelf.dirty() == 0).await;
         // Whoever comes next brings the rest, and nothing is lost or older than it should be.
         shelf.bring_all(&mut shelf.projector(&server, &[])).await;
         shelf.assert_same(&server).await;
-        if over {
-            assert!(turn > 4, "to bring something takes more than {turn} turns");
-            println!("{turn} turns");
-            break;
-        }
     }
     server.close().await;
 }
@@ -78,19 +53,21 @@ async fn killed_while_rebuilding(side: Side) {
     let shelf = Shelf::with(9);
     let mut projector = shelf.projector(&server, &[]);
     shelf.bring_all(&mut projector).await;
-    for turn in 1.. {
+    let mut turns = Turns::of(&wire, side, 15).one_in(2);
+    while let Some(turn) = turns.another() {
         let before = server.made_at(&server.index).await;
         let swaps = "select coalesce((select cast(value as integer) from fact where name = 'search_swaps'), 0)";
         let swapped: i64 = shelf.ask(swaps);
         let flags = ["reindex", "--batch-documents-max", "4", "--json"];
-        let child = Child::spawn(bisan(&shelf, &server, Some(wire.port()), &flags));
-        let over = killed_at(&wire, turn, side, child, async || shelf.ask::<i64>(swaps) > swapped).await;
+        let start = || Child::spawn(bisan(&shelf, &server, Some(wire.port()), &flags));
+        turns.kill(start, async |_| shelf.ask::<i64>(swaps) > swapped).await;
         // Meanwhile articles change, go and come, and are brought to whichever index answers.
         shelf.put([said(1, 2 * turn as u64, &format!("Edition {turn}")), said(20 + turn as u32, 1, "New")]);
         shelf.delete(19 + turn as u32, 2);
         shelf.bring_all(&mut projector).await;
         shelf.assert_same(&server).await;
-        if !over {
+        // It may have written down its end before it was killed.
+        if shelf.ask::<i64>(swaps) == swapped {
             let summary = shelf.reindex(&server, Goal::Rebuild).await.expect("it goes on where it was");
             assert_eq!(summary.ended, "swapped");
         }
@@ -102,11 +79,6 @@ async fn killed_while_rebuilding(side: Side) {
         );
         shelf.bring_all(&mut projector).await;
         shelf.assert_same(&server).await;
-        if over {
-            assert!(turn > 15, "a rebuild takes more than {turn} turns");
-            println!("{turn} turns");
-            break;
-        }
     }
     server.close().await;
 }
@@ -128,14 +100,15 @@ async fn killed_on_the_way_back(side: Side) {
     let mut projector = shelf.projector(&server, &[]);
     shelf.bring_all(&mut projector).await;
     shelf.reindex(&server, Goal::Rebuild).await.expect("swapped");
-    for turn in 1.. {
+    let mut turns = Turns::of(&wire, side, 5).one_in(2);
+    while let Some(turn) = turns.another() {
         let kept = server.made_at(&server.spare()).await.expect("one is kept");
         shelf.put([said(1, 2 * turn as u64, &format!("Edition {turn}")), said(20 + turn as u32, 1, "New")]);
         shelf.bring_all(&mut projector).await;
         let swaps = "select cast(value as integer) from fact where name = 'search_swaps'";
         let swapped: i64 = shelf.ask(swaps);
-        let child = Child::spawn(bisan(&shelf, &server, Some(wire.port()), &["reindex", "--swap-back", "--json"]));
-        let over = killed_at(&wire, turn, side, child, async || shelf.ask::<i64>(swaps) > swapped).await;
+        let start = || Child::spawn(bisan(&shelf, &server, Some(wire.port()), &["reindex", "--swap-back", "--json"]));
+        turns.kill(start, async |_| shelf.ask::<i64>(swaps) > swapped).await;
         // It may have written down its end before it was killed.
         if shelf.ask::<i64>(swaps) == swapped {
             let refused =
@@ -147,11 +120,6 @@ async fn killed_on_the_way_back(side: Side) {
         assert_eq!(server.made_at(&server.index).await, Some(kept), "turn {turn}: the one that was kept answers");
         shelf.bring_all(&mut projector).await;
         shelf.assert_same(&server).await;
-        if over {
-            assert!(turn > 5, "a way back takes more than {turn} turns");
-            println!("{turn} turns");
-            break;
-        }
     }
     server.close().await;
 }

@@ -2,31 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use outbox::{Consumer, Entry, Failure, RetryPolicy};
-use outbox_tests::{Child, Doing, Stage, eventually, until_settled};
+use outbox_tests::{Child, Doing, Stage, eventually, rights, until_settled};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// Every right in the row of that name: words in backticks that begin with a plus.
-fn documented(who: &str) -> Vec<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
-    let page = std::fs::read_to_string(page).expect("readable");
-    let row = page.lines().find(|line| line.starts_with(&format!("| {who} |"))).expect("the row is there");
-    let code = row.split('`').skip(1).step_by(2);
-    let rights: Vec<_> = code.flat_map(str::split_whitespace).filter(|word| word.starts_with('+')).collect();
-    assert!(rights.len() > 10, "{row}");
-    // In a table a bar is written with a backslash.
-    rights.into_iter().map(|right| right.replace('\\', "")).collect()
-}
-
-/// Makes a user who may do that, and returns the URL with which to come as that user.
-async fn user(stage: &Stage, name: &str, rights: &[String]) -> String {
-    let mut words = vec!["ACL", "SETUSER", name, "on", ">secret", "resetkeys", "~s*", "resetchannels", "-@all"];
-    words.extend(rights.iter().map(String::as_str));
-    stage.redis.command(&words).await;
+/// Makes the user of that name, and returns the URL with which to come as that user.
+async fn user(stage: &Stage, name: &str) -> String {
+    let rule = rights::redis_rule(name, "secret");
+    let words = ["ACL", "SETUSER", name].into_iter().chain(rule.iter().map(String::as_str));
+    stage.redis.command(&words.collect::<Vec<_>>()).await;
     stage.redis.url().replace("redis://", &format!("redis://{name}:secret@"))
 }
 
@@ -78,9 +65,7 @@ impl Monitor {
         };
         let used: BTreeSet<String> =
             said.iter().filter(by_us).filter_map(|line| Some(line.split('"').nth(1)?.to_lowercase())).collect();
-        // Other databases and clusters are elsewhere.
-        let elsewhere = ["select", "cluster"];
-        let needed = |right: &&String| used.contains(&right[1..]) || elsewhere.contains(&&right[1..]);
+        let needed = |right: &&String| used.contains(&right[1..]);
         rights.iter().filter(|right| !needed(right)).cloned().collect()
     }
 }
@@ -88,8 +73,8 @@ impl Monitor {
 #[tokio::test]
 async fn a_relay_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
     let stage = Stage::set().await;
-    let rights = documented("the relay in Redis");
-    let url = user(&stage, "relay", &rights).await;
+    let rights = rights::redis("relay");
+    let url = user(&stage, "relay").await;
     let monitor = Monitor::begin(&stage).await;
     let mut command = stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000"]);
     command.env("REDIS_URL", url);
@@ -134,7 +119,7 @@ async fn a_relay_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
 #[tokio::test]
 async fn a_consumer_with_the_documented_rights_in_redis_can_do_all_of_its_work() {
     let stage = Stage::set().await;
-    let url = user(&stage, "consumer", &documented("a consumer in Redis")).await;
+    let url = user(&stage, "consumer").await;
     let mut relay = stage.relay(&[]).await;
     let lane = outbox::partition("s", 2, "k");
     for (stream, id) in [("s", "good"), ("s", "bad"), (&lane, "fine"), (&lane, "bad-too")] {
@@ -169,14 +154,6 @@ async fn a_consumer_with_the_documented_rights_in_redis_can_do_all_of_its_work()
     }
 }
 
-/// The rules of a user as `docs/rights/redis.acl` has them, with a password that we know.
-fn rules(user: &str) -> Vec<String> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rights/redis.acl");
-    let file = std::fs::read_to_string(file).expect("readable");
-    let rule = file.lines().find_map(|line| line.strip_prefix(&format!("user {user} "))).expect("the user is there");
-    rule.split_whitespace().map(|word| word.replace("#HASH_OF_A_PASSWORD", ">secret")).collect()
-}
-
 /// What may be refused: a day goes on.
 async fn attempt(stage: &Stage, words: &[&str]) -> Option<redis::Value> {
     let mut redis = stage.redis.connection().await;
@@ -202,9 +179,9 @@ async fn was_refused(stage: &Stage, user: &str, right: &str) -> bool {
 }
 
 /// Takes each right of a user away in turn, lets a day go on until it is missed, and gives it back.
-async fn each_is_missed(stage: &Stage, user: &str, rules: &[String], mut day: impl AsyncFnMut(usize)) {
+async fn each_is_missed(stage: &Stage, user: &str, rights: &[String], mut day: impl AsyncFnMut(usize)) {
     let mut step = 0;
-    for right in rules.iter().filter(|rule| rule.starts_with('+')) {
+    for right in rights {
         let gone = format!("-{}", &right[1..]);
         stage.redis.command(&["ACL", "SETUSER", user, &gone]).await;
         stage.redis.command(&["ACL", "LOG", "RESET"]).await;
@@ -219,25 +196,18 @@ async fn each_is_missed(stage: &Stage, user: &str, rules: &[String], mut day: im
     }
 }
 
-async fn user_of_the_file(stage: &Stage, name: &str, rules: &[String]) -> String {
-    let mut words = vec!["ACL", "SETUSER", name];
-    words.extend(rules.iter().map(String::as_str));
-    stage.redis.command(&words).await;
-    stage.redis.url().replace("redis://", &format!("redis://{name}:secret@"))
-}
-
 #[tokio::test]
 async fn each_right_in_redis_that_is_taken_from_a_relay_is_missed() {
     let stage = Stage::set().await;
-    let rules = rules("relay");
+    let rights = rights::redis("relay");
     let mut command =
         stage.command(&["run", "--trim-after", "1ms", "--event-bytes-max", "1000", "--publish-timeout", "1s"]);
-    command.env("REDIS_URL", user_of_the_file(&stage, "relay", &rules).await);
+    command.env("REDIS_URL", user(&stage, "relay").await);
     let relay = Child::spawn(command);
     stage.enqueue("s", "first").await;
     eventually("the first entry", async || stage.length("s").await == 1).await;
     // Everything that a relay meets, again and again; a few steps each time that somebody looks.
-    each_is_missed(&stage, "relay", &rules, async |step| {
+    each_is_missed(&stage, "relay", &rights, async |step| {
         let id = format!("event-{step}");
         match step % 40 {
             0 => _ = stage.enqueue("s", &id).await,
@@ -275,8 +245,7 @@ async fn each_right_in_redis_that_is_taken_from_a_relay_is_missed() {
 #[tokio::test]
 async fn each_right_in_redis_that_is_taken_from_a_consumer_is_missed() {
     let stage = Stage::set().await;
-    let rules = rules("consumer");
-    let url = user_of_the_file(&stage, "consumer", &rules).await;
+    let url = user(&stage, "consumer").await;
     let _relay = Child::spawn(stage.command(&["run"]));
     let lane = outbox::partition("s", 2, "k");
     let days = tokio::spawn(async move {
@@ -304,8 +273,9 @@ async fn each_right_in_redis_that_is_taken_from_a_consumer_is_missed() {
         }
     });
     // A reader that outlives its consumer's other connection is ended only where a wire breaks unseen, which no day here brings.
-    let rules: Vec<String> = rules.into_iter().filter(|right| right != "+client|kill").collect();
-    each_is_missed(&stage, "consumer", &rules, async |step| {
+    let mut rights = rights::redis("consumer");
+    rights.retain(|right| right != "+client|kill");
+    each_is_missed(&stage, "consumer", &rights, async |step| {
         if step % 40 == 21 {
             // The connection that does not read breaks, and the other one has to be ended.
             let clients = attempt(&stage, &["CLIENT", "LIST"]).await;

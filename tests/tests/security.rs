@@ -2,65 +2,10 @@
 
 use std::net::SocketAddr;
 
-use outbox_tests::{Cellar, Reading, Response, Stage, Store, Surface, ask, eventually, story, told};
+use outbox_tests::{
+    Cellar, Newsroom, Reading, Reply, Response, Stage, Store, Surface, article, ask, eventually, story, text,
+};
 use serde_json::json;
-
-/// A name that would begin a line of its own in a log, and colour a terminal.
-const FORGED: &str = "a\n2026-11-21T08:00:00Z ERROR forged: a dead letter\r\u{1b}[31m\u{1b}]0;title\u{7}\u{202e}";
-
-#[tokio::test]
-async fn what_events_are_called_forges_no_line_of_a_log_and_nothing_on_a_terminal() {
-    let stage = Stage::set().await;
-    stage.redis.command(&["SET", FORGED, "in the way: this stream is refused"]).await;
-    let surface = Surface::begin(&stage, &["--attempts-max", "1"]).await;
-    let mut tx = stage.pool.begin().await.expect("Postgres is there");
-    sqlx::query("insert into outbox (stream, type, key, id, payload) values ($1, $1, $1, $1, '1')")
-        .bind(FORGED)
-        .execute(&mut *tx)
-        .await
-        .expect("any text is a name");
-    tx.commit().await.expect("committed");
-    surface.relay.saw("a dead letter").await;
-    surface.get("/trace/a%0aforged%1b%5b31m").await;
-    assert_tame(&surface.relay.log());
-
-    for verb in
-        [&["status"][..], &["dead", "list"], &["dead", "show", FORGED], &["trace", FORGED], &["doctor"], &["groups"]]
-    {
-        let output = tokio::process::Command::from(stage.command(verb)).output().await.expect("it can be started");
-        for said in [output.stdout, output.stderr] {
-            assert_tame(&String::from_utf8_lossy(&said));
-        }
-    }
-}
-
-fn assert_tame(said: &str) {
-    assert!(!said.lines().any(|line| line.trim_start().starts_with("2026-11-21T08:00:00Z ERROR forged")), "{said}");
-    // JSON is for programs: it escapes what JSON asks for, and keeps text.
-    let is_json = said.starts_with(['[', '{']);
-    let wild = |c: char| (c.is_control() && c != '\n') || (c == '\u{202e}' && !is_json);
-    assert!(!said.contains(wild), "{said:?}");
-}
-
-/// What a page says of itself goes through two stores and one more program; then it is read on a terminal.
-#[tokio::test]
-async fn what_an_article_says_does_nothing_to_a_terminal() {
-    let reading = Reading::open().await;
-    let mut bisan = reading.run(&[]);
-    // A text has lines of its own; whatever stands beside it has one.
-    let text = FORGED.replace('\n', " ");
-    let hostile = told("1", 1, FORGED, &text).lead(&text).by(FORGED, None);
-    reading.say(&[hostile.export()]).await;
-    reading.until_consumed().await;
-    assert_tame(&bisan.log());
-    bisan.signal(outbox_tests::Signal::Term);
-    bisan.wait().await;
-    for verb in [&["show", "1"][..], &["search", "forged"], &["authors", "list"]] {
-        let output = reading.verb(verb);
-        assert_tame(&String::from_utf8_lossy(&output.stdout));
-        assert_tame(&String::from_utf8_lossy(&output.stderr));
-    }
-}
 
 const WAYS_OUT: [&str; 8] = [
     "/../../../../etc/passwd",
@@ -114,18 +59,61 @@ async fn no_event_names_a_file_of_the_archive() {
     assert_eq!(outside.len(), 1, "{outside:?}");
 }
 
-/// A sitemap may name any address; what is asked of its server is one line.
-#[test]
-fn a_line_break_in_an_address_starts_no_header() {
-    for text in [
-        "https://daily.example/a\r\nx-evil: 1",
-        "https://daily.example/a\nb",
-        "https://daily.example/%0d%0ax-evil:1",
-        "https://daily.exa\nmple/",
-    ] {
-        if let Ok(address) = fallah::address::Address::parse(text) {
-            assert!(!address.as_str().contains(char::is_control), "{address:?}");
-            assert!(!address.path_and_query().contains(char::is_control));
+/// The headers that a scraper sends, and no others.
+const OURS: [&str; 6] = ["host", "accept", "user-agent", "accept-encoding", "if-none-match", "if-modified-since"];
+
+/// A list may name any address, a redirect may lead to any, and what a page says of its own age is sent back to it. Whatever stands
+/// there, what is asked is one line, and the headers are ours.
+#[tokio::test]
+async fn a_line_break_in_what_a_site_says_starts_no_header() {
+    let newsroom = Newsroom::open().await;
+    let site = &newsroom.site;
+    let breaks = [
+        "/a\r\nx-evil: 1",
+        "/b\nx-evil: 2",
+        "/c%0d%0ax-evil:3",
+        "/d&#13;&#10;x-evil: 4",
+        "/e HTTP/1.1&#10;x-evil: 5",
+    ];
+    site.sitemap("/sitemap.xml", &[&breaks[..], &["/moved", "/good"]].concat());
+    site.put("/moved", Reply::moved("/f%0d%0ax-evil:6"));
+    let good = Reply::html(article("A headline", "Salma Haddad", &text(1)));
+    site.put("/good", good.header("etag", "\"a\tb\u{e9}\"").header("last-modified", "Sat, 21 Nov 2026 08:00:00 GMT"));
+    newsroom.once().await;
+    let asked = site.visits();
+    assert!(asked.iter().any(|visit| visit.path.starts_with("/c%0")), "{asked:?}");
+    assert!(asked.iter().any(|visit| visit.path.starts_with("/f%0")), "{asked:?}");
+    // Such a value comes with no answer; somebody wrote it there.
+    newsroom.sql("update fallah.page set etag = E'\"x\"\\r\\nx-evil: 7', last_modified = E'x\\r\\nx-evil: 8'").await;
+    site.forget();
+    newsroom.again().await;
+    assert!(site.visits_to("/good") > 0);
+    for visit in asked.iter().chain(&site.visits()) {
+        assert!(!visit.path.contains(char::is_control), "{visit:?}");
+        let foreign: Vec<_> = visit.headers.keys().filter(|name| !OURS.contains(&name.as_str())).collect();
+        assert!(foreign.is_empty(), "{foreign:?} in {visit:?}");
+        let values = visit.headers.values().any(|value| value.contains("x-evil"));
+        assert!(!values, "{visit:?}");
+    }
+}
+
+/// What is asked for comes back in some of our own headers: where a job is to be found, where a list goes on.
+#[tokio::test]
+async fn a_line_break_in_what_is_asked_ends_no_header_of_ours() {
+    let stage = Stage::set().await;
+    let surface = Surface::begin(&stage, &[]).await;
+    let reading = Reading::open().await;
+    let bisan = reading.run(&[]);
+    let readers: SocketAddr = outbox_tests::address(&bisan).await;
+    for name in ["a%0d%0ax-evil:%201", "a%0ax-evil:%202", "%E5%98%8A%E5%98%8Dx-evil:%203"] {
+        for way in [format!("/trace/{name}"), format!("/dead?stream={name}"), format!("/jobs/{name}")] {
+            let head = format!("GET {way} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            let answer: Response = surface.raw(head.as_bytes()).await.expect("answered");
+            assert!(!answer.headers.keys().any(|name| name.contains("evil")), "{way}: {:?}", answer.headers);
+        }
+        for way in [format!("/articles?after={name}"), format!("/search?q={name}"), format!("/{name}")] {
+            let answer = ask(readers, "GET", &way, &[("if-none-match", "\"x\"")]).await;
+            assert!(!answer.headers.keys().any(|name| name.contains("evil")), "{way}: {:?}", answer.headers);
         }
     }
 }

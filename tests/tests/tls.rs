@@ -3,43 +3,18 @@
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use outbox_tests::{Child, Signal, Stage, binary, eventually};
+use outbox_tests::{Child, Signal, Stage, binary, eventually, rights};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use sqlx::Connection;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const PASSWORD: &str = "p@ss/w:rd";
 /// As it stands in a URL.
 const IN_URLS: &str = "p%40ss%2Fw%3Ard";
-
-/// What `docs/operations.md` gives the relay in Redis.
-const REDIS_RIGHTS: [&str; 24] = [
-    "+eval",
-    "+xrevrange",
-    "+xtrim",
-    "+xdel",
-    "+expire",
-    "+persist",
-    "+hset",
-    "+hgetall",
-    "+info",
-    "+multi",
-    "+exec",
-    "+watch",
-    "+unwatch",
-    "+xadd",
-    "+xinfo",
-    "+xgroup",
-    "+xrange",
-    "+xlen",
-    "+xpending",
-    "+xsetid",
-    "+hello",
-    "+client",
-    "+select",
-    "+ping",
-];
 
 /// A certificate authority of our own.
 struct Authority {
@@ -104,10 +79,8 @@ impl Secured {
         std::fs::write(&rules, format!("{ours}{before}")).expect("writable");
         stage
             .sql(&format!(
-                "create role relay login password '{PASSWORD}';
-                 grant usage on schema public to relay;
-                 grant select, insert, update, delete on all tables in schema public to relay;
-                 grant select, update on all sequences in schema public to relay"
+                "{}; create role relay login password '{PASSWORD}'; grant outbox_relay to relay",
+                rights::postgres()
             ))
             .await;
         stage.sql("alter system set ssl = on").await;
@@ -155,8 +128,80 @@ async fn secure_redis(stage: &Stage, authority: &Authority) -> u16 {
     }
     let password = format!(">{PASSWORD}");
     let user = ["ACL", "SETUSER", "relay", "reset", "on", &password, "~orders", "~orders:*"];
-    stage.redis.command(&[&user[..], &REDIS_RIGHTS].concat()).await;
+    let may = rights::redis("relay");
+    stage.redis.command(&user.into_iter().chain(may.iter().map(String::as_str)).collect::<Vec<_>>()).await;
     port
+}
+
+/// Stands before a server, and keeps what each client sends to it.
+struct Wiretap {
+    port: u16,
+    heard: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl Wiretap {
+    async fn before(server: u16) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let heard = Arc::new(Mutex::new(vec![]));
+        let kept = Arc::clone(&heard);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server is there");
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                let kept = Arc::clone(&kept);
+                let nth = {
+                    let mut kept = kept.lock().expect("nobody panics with it in hand");
+                    kept.push(vec![]);
+                    kept.len() - 1
+                };
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4_096];
+                    while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                        kept.lock().expect("nobody panics with it in hand")[nth].extend(&bytes[..count]);
+                        if to_server.write_all(&bytes[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { port, heard }
+    }
+
+    /// What clients have sent, as records of TLS: their kind and length. Postgres is asked whether it speaks TLS before that.
+    fn records(&self) -> Vec<Vec<(u8, usize)>> {
+        let heard = self.heard.lock().expect("nobody panics with it in hand");
+        let of_one = |bytes: &Vec<u8>| {
+            let asks_for_tls = [0, 0, 0, 8, 4, 210, 22, 47];
+            let mut rest = bytes.strip_prefix(&asks_for_tls).unwrap_or(bytes);
+            let mut records = vec![];
+            while let [kind, _, _, high, low, following @ ..] = rest {
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                records.push((*kind, length));
+                rest = following.get(length..).unwrap_or_default();
+            }
+            records
+        };
+        heard.iter().map(of_one).filter(|records| !records.is_empty()).collect()
+    }
+
+    /// Somebody came, greeted, and left at the sight of the certificate: whoever stays sends more to end the handshake.
+    fn assert_nothing_was_said(&self, who: &str) {
+        const HANDSHAKE: u8 = 22;
+        const APPLICATION: u8 = 23;
+        const ALERT_BYTES_MAX: usize = 32;
+        let all = self.records();
+        assert!(!all.is_empty(), "{who} came");
+        for records in all {
+            let greetings = records.iter().filter(|(kind, _)| *kind == HANDSHAKE).count();
+            let said = records.iter().any(|(kind, length)| *kind == APPLICATION && *length > ALERT_BYTES_MAX);
+            let known = records.iter().all(|(kind, _)| (20..=23).contains(kind));
+            assert!(greetings == 1 && known && !said, "{who} sent {records:?}");
+        }
+    }
 }
 
 fn assert_nothing_secret(log: &str) {
@@ -198,9 +243,11 @@ async fn both_stores_are_reached_over_tls_with_passwords() {
 }
 
 #[tokio::test]
-async fn a_postgres_that_a_stranger_vouches_for_is_refused() {
+async fn a_postgres_that_a_stranger_vouches_for_is_sent_nothing() {
     let secured = Secured::set().await;
-    let url = secured.postgres_url(&secured.stranger);
+    let port = secured.stage.postgres.port();
+    let tap = Wiretap::before(port).await;
+    let url = secured.postgres_url(&secured.stranger).replace(&format!(":{port}/"), &format!(":{}/", tap.port));
     let output = secured.stage.command(&["status"]).env("DATABASE_URL", &url).output().expect("the binary runs");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
@@ -212,6 +259,7 @@ async fn a_postgres_that_a_stranger_vouches_for_is_refused() {
     relay.signal(Signal::Term);
     assert_eq!(relay.wait().await, 0);
     assert_nothing_secret(&relay.log());
+    tap.assert_nothing_was_said("the relay");
     // The one whom it may trust, but under a name that is not its own.
     secured.authority.certify(&secured.stage.postgres.data_dir(), &["elsewhere.example"]);
     secured.stage.sql("select pg_reload_conf()").await;
@@ -226,7 +274,9 @@ async fn a_redis_that_a_stranger_vouches_for_is_sent_nothing() {
     let secured = Secured::set().await;
     secured.stage.enqueue("orders", "a").await;
     let postgres = secured.postgres_url(&secured.authority);
-    let mut relay = secured.run(&postgres, &secured.redis_url(), &secured.stranger);
+    let tap = Wiretap::before(secured.tls_port).await;
+    let url = secured.redis_url().replace(&format!(":{}/", secured.tls_port), &format!(":{}/", tap.port));
+    let mut relay = secured.run(&postgres, &url, &secured.stranger);
     let said = relay.saw("Redis is away").await;
     assert!(said.to_lowercase().contains("certificate") || said.contains("UnknownIssuer"), "{said}");
     assert_eq!(secured.stage.length("orders").await, 0);
@@ -234,10 +284,75 @@ async fn a_redis_that_a_stranger_vouches_for_is_sent_nothing() {
     relay.signal(Signal::Term);
     assert_eq!(relay.wait().await, 0);
     assert_nothing_secret(&relay.log());
-    let mut trusted = secured.run(&postgres, &secured.redis_url(), &secured.authority);
+    tap.assert_nothing_was_said("the relay");
+    // The tap can tell the difference.
+    let tapped = Wiretap::before(secured.tls_port).await;
+    let url = secured.redis_url().replace(&format!(":{}/", secured.tls_port), &format!(":{}/", tapped.port));
+    let mut trusted = secured.run(&postgres, &url, &secured.authority);
     eventually("the entry", async || secured.stage.length("orders").await == 1).await;
     trusted.signal(Signal::Term);
     assert_eq!(trusted.wait().await, 0);
+    assert!(tapped.records().iter().flatten().any(|(kind, length)| *kind == 23 && *length > 32));
+}
+
+/// Nobody of this machine's authorities knows who certified that server; which of them it plays makes no difference.
+#[tokio::test]
+async fn whoever_a_stranger_vouches_for_is_sent_nothing_over_http_either() {
+    let secured = Secured::set().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |said: &str| {
+        let said = said.to_lowercase();
+        said.contains("certificate") || said.contains("unknownissuer")
+    };
+    let program = |name: &str, verb: &[&str]| {
+        let mut command = std::process::Command::new(binary(name));
+        command
+            .args(verb)
+            .env("DATABASE_URL", &secured.stage.database_url)
+            .env("REDIS_URL", secured.stage.redis.url());
+        command.env("BISAN_DATABASE", folder.path().join("bisan.sqlite")).env("BISAN_LISTEN", "127.0.0.1:0");
+        command
+    };
+    let mut db = sqlx::PgConnection::connect(&secured.stage.database_url).await.expect("Postgres is there");
+    hasad::migrate(&mut db).await.expect("a fresh database can be migrated");
+
+    let tap = Wiretap::before(secured.tls_port).await;
+    let mut archive = program("hasad", &["gc", "--dry-run"]);
+    archive.env("HASAD_STORE", "s3://archive").env("AWS_ENDPOINT_URL", format!("https://localhost:{}", tap.port));
+    archive.env("AWS_ACCESS_KEY_ID", "id").env("AWS_SECRET_ACCESS_KEY", "secret");
+    let said = tokio::process::Command::from(archive).output().await.expect("it runs");
+    assert_eq!(said.status.code(), Some(1));
+    println!("{}", String::from_utf8_lossy(&said.stderr));
+    tap.assert_nothing_was_said("the archive");
+
+    let tap = Wiretap::before(secured.tls_port).await;
+    let mut readers = program("bisan", &["run"]);
+    readers.env("MEILI_URL", format!("https://localhost:{}", tap.port)).env("MEILI_KEY", "a-key-of-its-own");
+    let mut readers = Child::spawn(readers);
+    eventually("the search server to be refused", async || refused(&readers.log())).await;
+    readers.signal(Signal::Term);
+    readers.wait().await;
+    tap.assert_nothing_was_said("the readers' side");
+
+    let tap = Wiretap::before(secured.tls_port).await;
+    let page = format!("https://localhost:{}/a", tap.port);
+    let mut scraper = program("fallah", &["test-source", &page, "--allow-net", "127.0.0.0/8"]);
+    scraper.env_remove("DATABASE_URL").current_dir(folder.path());
+    let said = tokio::process::Command::from(scraper).output().await.expect("it runs");
+    assert!(refused(&String::from_utf8_lossy(&said.stderr)), "{said:?}");
+    tap.assert_nothing_was_said("the scraper");
+
+    let tap = Wiretap::before(secured.tls_port).await;
+    let mut relay = secured.stage.command(&["run"]);
+    relay.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://localhost:{}", tap.port));
+    let mut relay = Child::spawn(relay);
+    let traced = r#"{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#;
+    secured.stage.sql(&format!("select outbox_enqueue('orders', 't', '1', headers => '{traced}')")).await;
+    let said = relay.saw("the collector does not take traces").await;
+    assert!(refused(&said), "{said}");
+    relay.signal(Signal::Term);
+    relay.wait().await;
+    tap.assert_nothing_was_said("the relay");
 }
 
 /// The reader of a stream that has the least settings: its Redis and its own store.

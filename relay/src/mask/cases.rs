@@ -1,5 +1,7 @@
 //! What is hidden, and what is not.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn mask(rules: &str) -> Mask {
@@ -161,5 +163,58 @@ proptest::proptest! {
         let shown = shown("email", "t", &payload);
         proptest::prop_assert!(serde_json::from_str::<serde_json::Value>(&shown).is_ok());
         proptest::prop_assert!(!shown.contains("<<") || text.contains("<<"));
+    }
+}
+
+/// Any JSON, and somewhere in it a secret under a name that says so; within a text, too.
+fn json_with_a_secret() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::{Value, json};
+    let name =
+        prop::sample::select(vec!["password", "API-Key", "pass.word", "refresh_token", "\u{ff30}assword", "Cookie"]);
+    let value = prop_oneof![Just(json!("hunter2")), Just(json!({ "a": ["hunter2"] })), Just(json!(["hunter2", 1]))];
+    let other = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from)
+    ];
+    (name, value).prop_map(|(name, value)| json!({ name: value })).prop_recursive(6, 24, 3, move |inner| {
+        let beside = prop::collection::vec(("[a-z]{1,6}", other.clone()), 0..3);
+        (inner, beside, 0..4).prop_map(|(inner, beside, way)| match way {
+            0 => Value::Array(beside.into_iter().map(|(_, value)| value).chain([inner]).collect()),
+            1 => json!({ "body": inner.to_string() }),
+            _ => Value::Object(beside.into_iter().chain([("inner".to_owned(), inner)]).collect()),
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_is_hidden_is_hidden_wherever_it_stands(payload in json_with_a_secret(), pretty: bool) {
+        let text = if pretty { serde_json::to_string_pretty(&payload) } else { serde_json::to_string(&payload) };
+        let shown = shown(SECRETS, "t", &text.expect("JSON"));
+        prop_assert!(!shown.contains("hunter2"), "{shown}");
+        prop_assert!(serde_json::from_str::<&RawValue>(&shown).is_ok(), "{shown}");
+    }
+
+    #[test]
+    fn whatever_is_masked_stays_what_it_was_but_for_what_is_hidden(
+        rules in "([a-z*]{1,4}(:[a-z*]{1,3}(\\.[a-z*]{1,3})?)?,){0,3}[a-z*]{1,3}",
+        text in "\\PC{0,60}|[\\[\\]{}\",:a-z0-9\\\\ ]{0,80}",
+        payload in json_with_a_secret(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        // What rules, cut JSON or no JSON at all may be, what is shown is JSON, or the text as it was.
+        let whole = payload.to_string();
+        let at = whole.floor_char_boundary(cut.index(whole.len() + 1));
+        for payload in [text.as_str(), &whole, &whole[..at], &whole[at..]] {
+            let Ok(mask) = rules.parse::<Mask>() else { continue };
+            for left in [mask.payload(Some("t"), payload), mask.headers(payload), mask.fields(None, payload)] {
+                if let Left::Text(shown) = left {
+                    prop_assert!(serde_json::from_str::<&RawValue>(&shown).is_ok(), "{shown}");
+                }
+            }
+            let _ = mask.shows(None, payload, "hunter2");
+        }
     }
 }

@@ -70,7 +70,9 @@ fn check(event: &Export) -> Result<(), Error> {
 }
 
 fn payload<T: DeserializeOwned>(data: &str) -> Result<T, Error> {
-    serde_json::from_str(data).map_err(|error| Error::Rejected(format!("the payload is not of its shape: {error}")))
+    serde_json::from_str(data).map_err(|error| {
+        Error::Rejected(format!("the payload is not of its shape: {}", contract::why_unread(&error)))
+    })
 }
 
 /// The contract lets authors be called by a name; an article has to stand somewhere.

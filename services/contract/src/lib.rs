@@ -9,6 +9,7 @@ mod canonical;
 mod export;
 mod origin;
 mod schema;
+mod unread;
 
 pub use article::{Article, ArticleDeleted, ArticleUpserted, Byline, Removal};
 pub use author::{Author, AuthorUpserted};
@@ -16,6 +17,7 @@ pub use canonical::canonical;
 pub use export::{Export, ExportEnd, Line};
 pub use origin::{Flawed, Origin, source_name};
 pub use schema::schemas;
+pub use unread::why_unread;
 
 /// The stream that all of it goes to.
 pub const STREAM: &str = "content:scraped";

@@ -201,6 +201,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let sources = check(&run.config)?;
             terminal::trace(&cli.log, cli.log_format);
             let listener = run.listener()?;
+            tokio::select! {
+                biased;
+                () = stop.as_mut() => return Ok(ExitCode::SUCCESS),
+                there = run.until_postgres_is_there() => there?,
+            }
             let Some(crawler) = connect(&run.config, sources, stop.as_mut()).await? else {
                 return Ok(ExitCode::SUCCESS);
             };

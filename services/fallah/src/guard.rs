@@ -1,4 +1,4 @@
-//! Where the fetcher may connect to: the public internet, by the web's own ports.
+//! Where the fetcher may connect to: the public internet, and no port that belongs to another protocol.
 //!
 //! A page, a redirect or a sitemap can name any host, and a name can resolve to any address, to another one each time. So
 //! the address that is checked is the one that is connected to: the check sits in the resolver that the client uses, and
@@ -7,6 +7,7 @@
 mod nets;
 
 use std::error::Error as StdError;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ pub use nets::{Net, NotANet};
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     allowed: Arc<[Net]>,
+    /// What names are, in tests that need a name which changes its mind.
+    #[cfg(test)]
+    names: Option<Arc<tests::Names>>,
 }
 
 /// Why a URL is not fetched.
@@ -36,20 +40,21 @@ pub enum Forbidden {
         /// What the address is: `loopback`, `private`, `link-local` and so on.
         why: &'static str,
     },
-    /// A port that belongs to another protocol.
-    #[error("port {0} is not one of the web's")]
+    /// A port below 1024 that is neither 80 nor 443: it belongs to another protocol.
+    #[error("port {0} belongs to another protocol than the web's")]
     Port(u16),
 }
 
 impl Guard {
     /// A guard that lets through these nets besides the public internet: for tests, and for sites in one's own network.
     pub fn new(allowed: impl Into<Arc<[Net]>>) -> Self {
-        Self { allowed: allowed.into() }
+        Self { allowed: allowed.into(), ..Self::default() }
     }
 
     /// Checks what can be checked before a name is resolved: the port, and a host that is written as an address.
     ///
-    /// Ports below 1024 other than 80 and 443 belong to mail, shells and files, whose servers a request could confuse.
+    /// Ports below 1024 other than 80 and 443 belong to mail, shells and files, whose servers a request could confuse. Above
+    /// that the web is anywhere, so there it is the address alone that decides.
     pub fn check(&self, address: &Address) -> Result<(), Forbidden> {
         let url = address.as_url();
         let port = url.port_or_known_default().unwrap_or_default();
@@ -96,10 +101,20 @@ impl Resolve for Guard {
         let guard = self.clone();
         Box::pin(async move {
             let host = name.as_str();
-            let found = tokio::net::lookup_host((host, 0)).await?;
-            let admitted = guard.admit(host, found)?;
+            let found = guard.look_up(host).await?;
+            let admitted = guard.admit(host, found.into_iter())?;
             Ok(Box::new(admitted.into_iter()) as Addrs)
         })
+    }
+}
+
+impl Guard {
+    async fn look_up(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
+        #[cfg(test)]
+        if let Some(names) = &self.names {
+            return Ok(names.next());
+        }
+        Ok(tokio::net::lookup_host((host, 0)).await?.collect())
     }
 }
 
@@ -116,8 +131,34 @@ pub(crate) fn forbidden_in(error: &(dyn StdError + 'static)) -> Option<Forbidden
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
     use super::*;
+
+    /// A name that is something else each time that it is asked for.
+    #[derive(Debug)]
+    pub(crate) struct Names(Mutex<VecDeque<Vec<IpAddr>>>);
+
+    impl Names {
+        pub(super) fn next(&self) -> Vec<SocketAddr> {
+            let next = self.0.lock().expect("nobody panics here").pop_front().expect("it is asked once a connection");
+            next.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+        }
+
+        pub(crate) fn left(&self) -> usize {
+            self.0.lock().expect("nobody panics here").len()
+        }
+    }
+
+    impl Guard {
+        /// Every name is what stands here, one answer after the other.
+        pub(crate) fn with_names(self, answers: impl IntoIterator<Item = Vec<IpAddr>>) -> (Self, Arc<Names>) {
+            let names = Arc::new(Names(Mutex::new(answers.into_iter().collect())));
+            (Self { names: Some(Arc::clone(&names)), ..self }, names)
+        }
+    }
 
     fn check(guard: &Guard, url: &str) -> Result<(), Forbidden> {
         guard.check(&Address::parse(url).expect(url))

@@ -90,7 +90,8 @@ pub(crate) fn read(
     if shape != SHAPE {
         return Err(format!("the archive knows version {SHAPE} of {type}, and this is version {shape}"));
     }
-    let unreadable = |error: serde_json::Error| format!("the payload is not that of {type}: {error}");
+    let unreadable =
+        |error: serde_json::Error| format!("the payload is not that of {type}: {}", contract::why_unread(&error));
     let (origin, article, reason) = if r#type == ArticleUpserted::TYPE {
         let event: ArticleUpserted = serde_json::from_str(payload).map_err(unreadable)?;
         (event.origin, Some(event.article), None)
@@ -143,8 +144,8 @@ fn told(
     {
         return Err(Flawed::OtherContent { said: origin.content_hash, is }.to_string());
     }
-    let beside: Beside =
-        serde_json::from_str(payload).map_err(|error| format!("the payload cannot be read: {error}"))?;
+    let beside: Beside = serde_json::from_str(payload)
+        .map_err(|error| format!("the payload cannot be read: {}", contract::why_unread(&error)))?;
     Ok(Told {
         version,
         content_hash: origin.content_hash,

@@ -32,6 +32,7 @@ pub(crate) async fn take(db: &mut PgConnection, at: &str) -> Result<()> {
 }
 
 async fn come_alone(db: &mut PgConnection) -> sqlx::Result<bool> {
+    store::notice_soon(db).await?;
     let began = Instant::now();
     while !store::alone(db).await? {
         if began.elapsed() > PATIENCE {

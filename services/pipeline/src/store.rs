@@ -18,6 +18,17 @@ pub(crate) async fn alone(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar("select pg_try_advisory_lock(hashtext('pipeline'))").fetch_one(db).await
 }
 
+/// A session whose program is gone with its machine ends within a minute, and lets go of what it holds.
+pub(crate) async fn notice_soon(db: &mut PgConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "select set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+                set_config('tcp_keepalives_count', '3', false)",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// What waits in the outbox for a stream, and how far the stream has come.
 #[derive(Debug, Clone, Copy, Default, Serialize, sqlx::FromRow)]
 pub(crate) struct Backlog {

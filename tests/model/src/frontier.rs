@@ -42,11 +42,11 @@ pub fn ways(ways: &mut Ways, at: usize) {
                 relay.phase = Phase::Idle;
             });
         }
-        Phase::Overtaking { to, missing, writers } => ways.relay(at, Move::OvertakeStored, |world| {
+        Phase::Overtaking { to, missing, writers, late } => ways.relay(at, Move::OvertakeStored, |world| {
             for number in members(missing & !world.table.overtaken) {
                 world.table.holders[usize::from(number)] = writers;
                 let event = world.table.event[usize::from(number)];
-                world.late |= if event == NONE { 0 } else { one(event) };
+                world.late |= if event == NONE || !has(late, number) { 0 } else { one(event) };
             }
             world.table.overtaken |= missing;
             overtaken(&mut world.relays[at], to);
@@ -82,7 +82,8 @@ pub fn observe(relay: &mut Relay, last: u8, writers: Set) {
 /// `Frontier::overtakable` says how far, and `store::overtake` reads which numbers are missing there.
 fn overtake(ways: &mut Ways, at: usize, wait: Wait) {
     let above = ways.from.relays[at].at;
-    let missing = between(!ways.from.rows(), above, wait.last);
+    let late = between(!ways.from.rows(), above, wait.last);
+    let missing = if ways.has(Planted::OvertakesWhatIsThere) { between(Set::MAX, above, wait.last) } else { late };
     let early = ways.has(Planted::OvertakesBeforeStoring);
     ways.relay(at, Move::Overtake, |world| {
         world.left.overtakings -= 1;
@@ -91,7 +92,7 @@ fn overtake(ways: &mut Ways, at: usize, wait: Wait) {
             overtaken(relay, wait.last);
             relay.phase = Phase::Idle;
         } else {
-            relay.phase = Phase::Overtaking { to: wait.last, missing, writers: wait.writers };
+            relay.phase = Phase::Overtaking { to: wait.last, missing, writers: wait.writers, late };
         }
     });
 }

@@ -16,8 +16,9 @@
 //! | `scenario` | the bounds, and faults that are planted to see whether they are found |
 //! | `checker` | the search |
 //!
-//! Left out: several streams (they share nothing but the frontier), sizes and refusals, retention and trimming, a Postgres that goes
-//! back, and time: whatever may happen after a while may happen at once.
+//! Left out: several streams (they share nothing but the frontier), several events in one transaction, several groups, entries that
+//! are pending and claimed, sizes and refusals, schedules, retention and trimming, a Postgres that goes back, and time: whatever may
+//! happen after a while may happen at once.
 
 mod checker;
 mod frontier;

@@ -53,4 +53,10 @@ pub enum Planted {
     AppendsWithoutCompare,
     /// A lost stream is made where the relay had sent up to, not where its group had settled.
     RebuildsAtTheTop,
+    /// What a transaction has written is read, whatever becomes of it.
+    ReadsWhatIsNotCommitted,
+    /// The frontier goes past slow writers, and takes for missing what has committed there, too.
+    OvertakesWhatIsThere,
+    /// What a group has done is remembered in Redis, not beside its effects.
+    RemembersInRedis,
 }

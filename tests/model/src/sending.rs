@@ -59,7 +59,8 @@ pub fn ways(ways: &mut Ways, at: usize) {
 /// `store::rows`: committed, above the cursor, up to the frontier, and not overtaken.
 fn read(ways: &mut Ways, at: usize) {
     let (relay, table) = (ways.from.relays[at], ways.from.table);
-    let found = between(ways.from.rows() & !table.overtaken, relay.cursor, relay.at);
+    let written = if ways.has(Planted::ReadsWhatIsNotCommitted) { ways.from.written() } else { ways.from.rows() };
+    let found = between(written & !table.overtaken, relay.cursor, relay.at);
     let rows = members(found).take(ROWS_MAX).fold(0, |set, number| set | one(number));
     let more = members(found).count() >= ROWS_MAX;
     ways.think(at, Move::Read, |relay| {

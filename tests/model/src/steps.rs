@@ -252,8 +252,12 @@ fn redis_fails(ways: &mut Ways) {
         return;
     }
     if ways.from.left.flushes > 0 {
+        let forgets = ways.has(Planted::RemembersInRedis);
         ways.to(Step::Flush, |world| {
             world.left.flushes -= 1;
+            if forgets {
+                (world.inbox.seen, world.inbox.told) = ([0; WRITERS_MAX], 0);
+            }
             world.redis = Stream { exists: false, entries: 0, top: 0, start: 0, group: NONE };
             world.touch(SOMEBODY);
         });

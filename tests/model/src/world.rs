@@ -176,7 +176,8 @@ pub enum Phase {
     /// The other way round: a planted fault alone comes here.
     MarkedWriters { writers: Set },
     /// `store::overtake`: it has its snapshot, and has not committed.
-    Overtaking { to: u8, missing: Set, writers: Set },
+    /// What is late is what is missing, but for a planted fault.
+    Overtaking { to: u8, missing: Set, writers: Set, late: Set },
     /// `store::rows` has answered.
     Read(Batch),
     /// The append is on its way to Redis (`Appender::append`).
@@ -324,6 +325,11 @@ impl World {
     /// The numbers of committed rows.
     pub fn rows(&self) -> Set {
         self.table.row.iter().filter(|number| **number > 0).fold(0, |set, number| set | one(*number))
+    }
+
+    /// The numbers that were taken, committed or not: a planted fault alone reads these.
+    pub fn written(&self) -> Set {
+        self.table.taken.iter().filter(|number| **number > 0).fold(0, |set, number| set | one(*number))
     }
 
     /// The stream has changed: watches of others break.

@@ -14,6 +14,7 @@ use outbox::{Consumer, Entry, Failure, Handler, RetryPolicy, Settled};
 use outbox_tests::{Effects, FileEffects};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
 #[derive(Parser)]
 struct Options {
@@ -44,6 +45,8 @@ struct Options {
     /// Says nothing of single events.
     #[arg(long)]
     quiet: bool,
+    #[arg(long, default_value = "info")]
+    log: LevelFilter,
 }
 
 enum Ledger {
@@ -105,8 +108,8 @@ impl Handler for Obedient {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_ansi(false).init();
     let options = Options::parse();
+    tracing_subscriber::fmt().with_ansi(false).with_max_level(options.log).init();
     let ledger = match (&options.sqlite, &options.database_url) {
         (Some(file), _) => Ledger::File(FileEffects::at(file)),
         (None, Some(url)) => {

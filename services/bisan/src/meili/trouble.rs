@@ -53,11 +53,13 @@ pub(crate) struct Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let message: String = self.message.chars().take(REASON_CHARS_MAX).collect();
-        match (self.code.is_empty(), message.is_empty()) {
+        // A server's words may come from anywhere: in a log they must not begin a line of their own.
+        let told = |text: &str| terminal::printable(&text.chars().take(REASON_CHARS_MAX).collect::<String>());
+        let (code, message) = (told(&self.code), told(&self.message));
+        match (code.is_empty(), message.is_empty()) {
             (true, _) => f.write_str(&message),
-            (false, true) => f.write_str(&self.code),
-            (false, false) => write!(f, "{}: {message}", self.code),
+            (false, true) => f.write_str(&code),
+            (false, false) => write!(f, "{code}: {message}"),
         }
     }
 }
@@ -97,7 +99,8 @@ impl Fault {
 impl Trouble {
     /// Nobody answers.
     pub(crate) fn away(why: impl std::fmt::Display) -> Self {
-        Self::Away { why: why.to_string().chars().take(REASON_CHARS_MAX).collect(), retry_after: None }
+        let why: String = why.to_string().chars().take(REASON_CHARS_MAX).collect();
+        Self::Away { why: terminal::printable(&why), retry_after: None }
     }
 
     /// What an answer other than the expected one means.

@@ -177,6 +177,59 @@ mod tests {
         Reader { now, month_first: true }.read(text).map(|m| m.to_string())
     }
 
+    /// Dates as pages have them, to be taken apart and put together wrongly.
+    const SHARDS: [&str; 30] = [
+        "2023-12-17",
+        "T19:18:40",
+        ".000",
+        "+0300",
+        "-05:00",
+        "Z",
+        "20231222",
+        "22/12/2023",
+        "12.22.23",
+        "1702840720",
+        "14 March 2024",
+        "March 14, 2024",
+        "Thu,",
+        "11:59 pm",
+        "23:30",
+        "GMT+3",
+        "EST",
+        "١ مايو ٢٠٢٤",
+        "الجمعة",
+        "مساءً",
+        "1445",
+        "Updated:",
+        "yesterday",
+        "0000-00-00",
+        "99:99",
+        "-",
+        "/",
+        ":",
+        "\u{200f}",
+        "99999999999999999999",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_date_or_none(
+            shards in proptest::collection::vec(proptest::sample::select(SHARDS.to_vec()), 0..8),
+            text in "[0-9TZ:+./ -]{0,40}|\\PC{0,60}",
+            month_first: bool,
+        ) {
+            let now = "2026-01-15T12:00:00Z".parse().expect("a time");
+            let reader = Reader { now, month_first };
+            for text in [shards.concat(), shards.join(" "), text.clone() + &shards.concat(), text] {
+                if let Some(found) = reader.read(&text) {
+                    // What was read is a date that can be told, and is read as itself.
+                    proptest::prop_assert_eq!(reader.read(&found.to_string()), Some(found), "{}", text);
+                }
+                let _ = reader.read_url(&format!("https://daily.example/{text}/a"));
+            }
+        }
+    }
+
     #[test]
     fn iso_dates_of_all_kinds_are_read() {
         for (text, want) in [

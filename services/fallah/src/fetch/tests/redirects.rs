@@ -115,3 +115,28 @@ async fn a_name_that_resolves_to_a_private_address_is_never_connected_to() {
     let url = Address::parse(&format!("http://localhost:{port}/")).expect("an address");
     assert_eq!(bytes(fetcher().ask(&Ask::new(&url, Accept::Page)).await), b"secret");
 }
+
+/// It was public when it was asked for the first time, and is not when it is asked for the second. What was found is asked for once a
+/// connection, and that connection goes there and nowhere else.
+#[tokio::test]
+async fn a_name_that_changes_its_mind_is_connected_to_where_it_was_checked() {
+    let public = Server::send("200 OK\r\nConnection: close", b"public").await;
+    let private = Server::send_elsewhere(public.address.port(), "200 OK", b"private").await;
+    let (here, there) = (public.address.ip(), private.address.ip());
+    let guard = Guard::new([here.to_string().parse().expect("a net")]);
+    let (guard, names) = guard.with_names([vec![here], vec![there], vec![there, here], vec![here]]);
+    let fetcher = Fetcher::new(&Settings { guard, ..settings() }).expect("a client");
+    let url = Address::parse(&format!("http://rebound.example:{}/", public.address.port())).expect("an address");
+    for (left, leads_on) in [(3, true), (2, false), (1, true)] {
+        let answer = fetcher.ask(&Ask::new(&url, Accept::Page)).await;
+        match leads_on {
+            true => assert_eq!(bytes(answer), b"public"),
+            false => {
+                assert!(matches!(answer, Answer::Unusable(Unusable::Forbidden(Forbidden::Ip { .. }))), "{answer:?}");
+            }
+        }
+        assert_eq!(names.left(), left, "it is asked for once");
+    }
+    assert_eq!(public.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(private.connections.load(Ordering::SeqCst), 0);
+}

@@ -29,7 +29,10 @@ pub(super) struct Server {
 impl Server {
     /// Plays `script` for each request's head, and closes the connection.
     pub(super) async fn play(script: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::play_on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), script)
+    }
+
+    fn play_on(listener: TcpListener, script: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let (script, counted) = (Arc::new(script), Arc::clone(&connections));
@@ -68,6 +71,16 @@ impl Server {
     pub(super) async fn send(head: &str, body: &[u8]) -> Self {
         let bytes = answer(head, body);
         Self::play(move |_| vec![Act::Send(bytes.clone())]).await
+    }
+
+    /// The same at another of this machine's addresses, which not every system has many of.
+    pub(super) async fn send_elsewhere(port: u16, head: &str, body: &[u8]) -> Self {
+        let bytes = answer(head, body);
+        let listener = match TcpListener::bind(("127.0.0.2", port)).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind(("::1", port)).await.expect("a port that is free there, too"),
+        };
+        Self::play_on(listener, move |_| vec![Act::Send(bytes.clone())])
     }
 
     pub(super) fn at(&self, path: &str) -> Address {
