@@ -126,10 +126,10 @@ fn a_round_that_fails_keeps_its_history_and_its_logs_and_says_where() {
     let history = json(&kept.join("history.json"));
     let some = |of: &str, what: &str| history[of][what].as_array().is_some_and(|list| !list.is_empty());
     assert!(some("verdict", "disordered") && some("history", "committed") && some("history", "effects"), "{history}");
-    for log in ["0-relay.log", "1-relay.log", "2-table.log", "3-table.log"] {
-        assert!(kept.join(log).is_file(), "{log}");
-    }
-    assert!(std::fs::read_to_string(kept.join("2-table.log")).expect("text").contains("begin r1-"));
+    let log = |name: &str| std::fs::read_to_string(kept.join(name)).expect("text");
+    assert!(["0-relay.log", "1-relay.log"].iter().all(|name| kept.join(name).is_file()));
+    // One of them works, and the other one waits.
+    assert!((log("2-table.log") + &log("3-table.log")).contains("begin r1-"));
 }
 
 #[test]

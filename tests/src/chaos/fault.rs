@@ -74,7 +74,7 @@ impl Fault {
 impl Wrong for Fault {
     type Place = Place;
     const EACH_ROUND: usize = 3;
-    const TEMPO: Tempo = Tempo { patience: 15, strike: 200, hold: 500, calm: 150 };
+    const TEMPO: Tempo = Tempo { patience: 15, strike: 400, hold: 500, calm: 150 };
 
     fn words(self) -> &'static str {
         self.about().2

@@ -239,8 +239,11 @@ impl Naive {
         Ok(failures.unwrap_or_default())
     }
 
+    /// Also where memory is short: else the first one that fails would hold up all behind it.
     async fn count(&self, id: &str) -> Result<u32> {
-        Ok(redis::cmd("HINCRBY").arg(&[&self.failures_key(), id, "1"]).query_async(&mut self.redis.clone()).await?)
+        let count = "#!lua flags=allow-oom\nreturn redis.call('HINCRBY', KEYS[1], ARGV[1], '1')";
+        let mut redis = self.redis.clone();
+        Ok(redis::cmd("EVAL").arg(&[count, "1", &self.failures_key(), id]).query_async(&mut redis).await?)
     }
 
     fn failures_key(&self) -> String {
