@@ -263,6 +263,11 @@ fn every_promise_is_linked_to_a_test_that_exists() {
         assert!(links.len() >= least, "{page} links {} tests", links.len());
         let missing: Vec<_> = links.iter().filter(|(file, test)| !is_test(file, test)).collect();
         assert!(missing.is_empty(), "{page} links tests that do not exist: {missing:#?}");
+        // A number of tests without their names is no link.
+        let unnamed = |rest: &str| rest.starts_with("the same of") || rest.split(' ').nth(1) == Some("more");
+        for line in read(page).lines().filter(|line| line.contains(".rs: ")) {
+            assert!(!line.split(", and ").skip(1).any(unnamed), "{page} names not all: {line}");
+        }
     }
     // The list of what is fuzzed is one, too.
     let missing: Vec<_> =

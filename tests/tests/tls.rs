@@ -248,7 +248,10 @@ async fn a_postgres_that_a_stranger_vouches_for_is_sent_nothing() {
     let port = secured.stage.postgres.port();
     let tap = Wiretap::before(port).await;
     let url = secured.postgres_url(&secured.stranger).replace(&format!(":{port}/"), &format!(":{}/", tap.port));
-    let output = secured.stage.command(&["status"]).env("DATABASE_URL", &url).output().expect("the binary runs");
+    let mut status = secured.stage.command(&["status"]);
+    status.env("DATABASE_URL", &url);
+    // Not in this thread, which has to listen meanwhile.
+    let output = tokio::process::Command::from(status).output().await.expect("the binary runs");
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(said.lines().count() == 1 && said.contains("certificate"), "{said}");
