@@ -226,20 +226,23 @@ fn copied(from: &Path, to: &Path) -> bool {
     done.is_ok()
 }
 
-/// Not by `cp`: that would go on when this process is killed, while the keeper cleans up.
+/// Not by `cp`: that would go on when this process is killed, while the keeper cleans up. And a folder is its owner's before anything
+/// lies in it: the keeper, who is nobody special, could not empty one of root's.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let of = from.metadata()?;
+    let hand_over = || std::os::unix::fs::chown(to, Some(of.uid()), Some(of.gid()));
     if of.is_dir() {
         std::fs::create_dir(to)?;
+        hand_over()?;
         for entry in std::fs::read_dir(from)? {
             let entry = entry?;
             copy(&entry.path(), &to.join(entry.file_name()))?;
         }
-        std::fs::set_permissions(to, of.permissions())?;
+        std::fs::set_permissions(to, of.permissions())
     } else {
         std::fs::copy(from, to)?;
+        hand_over()
     }
-    std::os::unix::fs::chown(to, Some(of.uid()), Some(of.gid()))
 }
 
 /// The folder of Postgres's programs, for what is given to `psql`.
