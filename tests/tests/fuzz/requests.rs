@@ -104,6 +104,7 @@ async fn nothing_that_is_sent_to_readers_pages_is_a_failure_of_ours() {
         "/search?q=a",
     ];
     none_fails(pipeline.home, drawn(200, &requests(&own))).await;
+    assert_eq!(get(pipeline.home, "/versions?url=https://a.example/%00", &[]).await.status, 404);
     assert_eq!(get(pipeline.home, "/stages", &[]).await.status, 200);
     assert!(!pipeline.child.log().contains("panicked"), "{}", pipeline.child.log());
     pipeline.end().await;
