@@ -259,7 +259,8 @@ async fn lines_of_anything_are_counted_as_read_or_as_bad() {
         assert!(!said.contains("panicked"), "{said}");
         assert!(!said.contains('\u{1b}') && !said.contains('\0'), "{said:?}");
     }
-    cellar.assert_sound().await;
+    // A line that is refused late may leave its object behind, for a sweep: no row of it is without one.
+    cellar.assert_nothing_is_missing().await;
     assert!(reading.verb(&["verify", "--full"]).status.success());
 }
 

@@ -15,7 +15,7 @@ use super::fault::Fault;
 use super::heard::Heard;
 use super::history::History;
 use super::pen::{Pens, Told};
-use super::rounds::{Cue, Plan, Report, Rounds, Script};
+use super::rounds::{Cue, Family, Plan, Report, Rounds, Script, Wrong};
 use super::watch::Watch;
 use super::witness::Witness;
 use crate::{Child, Effects, FileEffects, Postgres, Proxy, Redis};
@@ -189,7 +189,7 @@ impl<C: Cast> Rounds for Theatre<C> {
 
     async fn round(&mut self, seed: u64, plan: &Plan<Fault>) -> Report<Fault> {
         let Script { cues, hold, calm, load } = plan.script(seed);
-        let faults = cues.iter().map(|cue| cue.fault).collect();
+        let faults: Vec<Fault> = cues.iter().map(|cue| cue.fault).collect();
         self.rounds += 1;
         self.heard = Heard::default();
         let pens = Pens::write(&self.witness.pool, self.rounds, load);
@@ -206,7 +206,11 @@ impl<C: Cast> Rounds for Theatre<C> {
         sleep(calm).await;
         let mended = Instant::now();
         let told = pens.rest().await;
-        let history = self.until_rest(told, plan).await;
+        let mut history = self.until_rest(told, plan).await;
+        // What Redis forgets of an acknowledgement or of a failure is begun once more, and nobody is to blame for it.
+        if faults.iter().any(|fault| fault.family() == Family::Losses) {
+            history.begun.clear();
+        }
         let rest = mended.elapsed();
 
         self.witness.look_ahead(&self.redis[self.primary]).await;
